@@ -1,0 +1,120 @@
+"""Which arguments TRPO accepts; every refusal names the argument, its value and what is allowed."""
+
+import inspect
+import math
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
+
+import torch as th
+from gymnasium import spaces
+
+if TYPE_CHECKING:
+    from sb3_trpo.trpo import TRPO
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _whole(least: int) -> Callable[[Any], bool]:
+    return lambda value: (
+        isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+    )
+
+
+def _is_positive_or_schedule(value: Any) -> bool:  # noqa: ANN401  # any wrong type may come
+    return callable(value) or (_is_real(value) and value > 0)
+
+
+def _is_rate_or_schedule(value: Any) -> bool:  # noqa: ANN401
+    return callable(value) or (_is_real(value) and value >= 0)
+
+
+def _is_bool(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+# name, accepts, what is allowed
+_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("learning_rate", _is_rate_or_schedule, "a finite number >= 0 or a schedule"),
+    ("n_steps", _whole(1), "a whole number >= 1"),
+    ("batch_size", _whole(1), "a whole number >= 1"),
+    ("gamma", lambda x: _is_real(x) and 0 <= x <= 1, "in [0, 1]"),
+    ("cg_max_steps", _whole(1), "a whole number >= 1"),
+    ("cg_damping", lambda x: _is_real(x) and x >= 0, "a finite number >= 0"),
+    ("line_search_shrinking_factor", lambda x: _is_real(x) and 0 < x < 1, "in (0, 1)"),
+    ("line_search_max_iter", _whole(1), "a whole number >= 1"),
+    ("n_critic_updates", _whole(0), "a whole number >= 0"),
+    ("gae_lambda", lambda x: _is_real(x) and 0 <= x <= 1, "in [0, 1]"),
+    ("use_sde", _is_bool, "a bool"),
+    ("sde_sample_freq", _whole(-1), "a whole number >= -1"),
+    ("normalize_advantage", _is_bool, "a bool"),
+    ("target_kl", _is_positive_or_schedule, "a finite number > 0 or a schedule"),
+    ("sub_sampling_factor", _whole(1), "a whole number >= 1"),
+    ("_stats_window_size", _whole(1), "a whole number >= 1"),
+    ("ent_coef", _is_real, "a finite number"),
+    ("max_grad_norm", lambda x: x is None or (_is_real(x) and x >= 0), "None or a number >= 0"),
+    ("cg_relative_tolerance", lambda x: _is_real(x) and 0 <= x < 1, "in [0, 1)"),
+    ("match_kl", _is_bool, "a bool"),
+    ("actor_batch_size", lambda x: x is None or _whole(1)(x), "None or a whole number >= 1"),
+)
+
+_ACTION_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+
+
+def check_arguments(model: "TRPO") -> None:
+    """
+    Check a model's hyperparameters, before its networks are built.
+
+    :param model: with all its hyperparameters set
+    :raises ValueError: one is out of range
+    """
+    for name, accepts, allowed in _RULES:
+        value = getattr(model, name)
+        if not accepts(value):
+            raise ValueError(f"{name.lstrip('_')} must be {allowed}, got {value!r}")
+    optimizer_class = model.policy_kwargs.get("optimizer_class")
+    if optimizer_class is not None:
+        check_optimizer(optimizer_class)
+    n_envs = getattr(model, "n_envs", None)  # None: a model without environment, about to be loaded
+    if n_envs is None:
+        return
+    n_samples = model.n_steps * n_envs
+    sizes = f"n_steps={model.n_steps} and n_envs={n_envs}"
+    if model.normalize_advantage and n_samples < 2:
+        raise ValueError(
+            f"n_steps * n_envs must be >= 2 to normalise advantages, got {n_samples} ({sizes})"
+        )
+    if model.sub_sampling_factor > n_samples:
+        raise ValueError(
+            f"sub_sampling_factor must be at most n_steps * n_envs = {n_samples} ({sizes}), "
+            f"got {model.sub_sampling_factor}"
+        )
+    _check_action_space(model.action_space)
+
+
+def _check_action_space(space: spaces.Space) -> None:
+    if not isinstance(space, _ACTION_SPACES):
+        raise ValueError(
+            f"action_space must be Box, Discrete, MultiDiscrete or MultiBinary, got {space}"
+        )
+    if isinstance(space, spaces.MultiBinary) and len(space.shape) != 1:
+        raise ValueError(f"action_space MultiBinary must have one dimension, got {space}")
+    if isinstance(space, spaces.MultiDiscrete) and len(space.nvec.shape) != 1:
+        raise ValueError(f"action_space MultiDiscrete must have one dimension, got {space}")
+
+
+def check_optimizer(optimizer_class: type[th.optim.Optimizer]) -> None:
+    """
+    Refuse optimisers that want to evaluate the loss themselves.
+
+    :param optimizer_class: as in ``policy_kwargs``
+    :raises ValueError: its ``step`` needs a closure
+    """
+    closure = inspect.signature(optimizer_class.step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise ValueError(
+            "optimizer_class must be an optimiser whose step() needs no closure, got "
+            f"{optimizer_class.__name__}"
+        )

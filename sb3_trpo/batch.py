@@ -1,0 +1,242 @@
+"""The rollout as one flat batch of tensors, and slices of it as the actor step wants them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
+from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.type_aliases import PyTorchObs
+
+from sb3_trpo.distributions import DistributionMap
+from sb3_trpo.optim.precision import precise
+
+
+@dataclass(frozen=True)
+class Batch:
+    """
+    N samples, rows in time order: all environments of one timestep, then those of the next.
+
+    :param observations: (N, …), or a dict of such
+    :param actions: (N, A), or (N,) if discrete
+    :param advantages: (N,) float64
+    :param returns: (N,)
+    :param weights: (N,) of each sample in every mean; padding weighs 0
+    """
+
+    observations: PyTorchObs
+    actions: th.Tensor
+    advantages: th.Tensor
+    returns: th.Tensor
+    weights: th.Tensor
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    def rows(self, rows: slice | th.Tensor) -> "Batch":
+        """
+        Take some of the rows.
+
+        :param rows: a slice (a view of this batch) or indices (a copy)
+        :return: the smaller batch
+        """
+        observations = self.observations
+        return replace(
+            self,
+            observations=(
+                {key: value[rows] for key, value in observations.items()}
+                if isinstance(observations, dict)
+                else observations[rows]
+            ),
+            actions=self.actions[rows],
+            advantages=self.advantages[rows],
+            returns=self.returns[rows],
+            weights=self.weights[rows],
+        )
+
+    def split(self, size: int | None) -> list["Batch"]:
+        """
+        Cut into consecutive pieces.
+
+        :param size: most rows in a piece; None: one piece
+        :return: views of this batch
+        """
+        size = len(self) if size is None else size
+        return [self.rows(slice(start, start + size)) for start in range(0, len(self), size)]
+
+
+def whole_rollout(buffer: RolloutBuffer, action_space: spaces.Space, device: th.device) -> Batch:
+    """
+    View a full rollout buffer as one batch; on the CPU nothing is copied.
+
+    A buffer that overrides SB3's way of reading samples is asked for all of them at once instead,
+    which draws one permutation from NumPy's generator.
+
+    :param buffer: full, advantages computed
+    :param action_space: of the environment
+    :param device: where the batch shall lie
+    :return: T·E samples, advantages not normalised
+    """
+    if _reads_like_sb3(buffer):
+        n_samples = buffer.buffer_size * buffer.n_envs
+
+        def flat(array: np.ndarray) -> th.Tensor:
+            trailing = array.shape[1:] if buffer.generator_ready else array.shape[2:]
+            return th.as_tensor(array.reshape(n_samples, *trailing), device=device)
+
+        stored = buffer.observations
+        observations: PyTorchObs = (
+            {key: flat(value) for key, value in stored.items()}
+            if isinstance(stored, dict)
+            else flat(stored)
+        )
+        actions, advantages = flat(buffer.actions), flat(buffer.advantages).reshape(-1)
+        returns = flat(buffer.returns).reshape(-1)
+    else:
+        samples = next(buffer.get(batch_size=None))
+        observations, actions = samples.observations, samples.actions
+        advantages, returns = samples.advantages, samples.returns
+    # As SB3's samplers hand them out: whole numbers as float32, except for Discrete.
+    is_discrete = isinstance(action_space, spaces.Discrete)
+    actions = actions.long().reshape(-1) if is_discrete else actions.float()
+    advantages = precise(advantages)
+    return Batch(observations, actions, advantages, returns, th.ones_like(advantages))
+
+
+def _reads_like_sb3(buffer: RolloutBuffer) -> bool:
+    base = DictRolloutBuffer if isinstance(buffer, DictRolloutBuffer) else RolloutBuffer
+    cls = type(buffer)
+    return cls.get is base.get and cls._get_samples is base._get_samples
+
+
+def normalised_advantages(batch: Batch) -> Batch:
+    """
+    Shift the advantages to mean 0 and scale them to standard deviation 1.
+
+    :param batch: with at least two samples of weight 1
+    :return: the batch with normalised advantages; exact zeros where all were equal
+    """
+    advantages, weights = batch.advantages, batch.weights
+    counted = advantages[weights > 0]
+    if counted.min() == counted.max():
+        return replace(batch, advantages=th.zeros_like(advantages))
+    total = weights.sum()
+    centred = advantages - (weights * advantages).sum() / total
+    std = ((weights * centred**2).sum() / (total - 1)).sqrt()
+    return replace(batch, advantages=centred / (std + 1e-8))
+
+
+class ActorChunk:
+    """
+    Some rows of a batch as the numerical core sees them (:class:`sb3_trpo.optim.Chunk`).
+
+    :param batch: the rows
+    :param distribution: the action distribution of these rows at the current network parameters
+    :param distribution_map: between such distributions and their parameters
+    :param ent_coef: weight of the entropy bonus in the surrogate
+    """
+
+    def __init__(
+        self,
+        batch: Batch,
+        distribution: Callable[[], Distribution],
+        distribution_map: DistributionMap,
+        *,
+        ent_coef: float,
+    ) -> None:
+        self._batch, self._distribution = batch, distribution
+        self._map, self._ent_coef = distribution_map, ent_coef
+
+    @property
+    def weights(self) -> th.Tensor:
+        """(n,) weight of each sample."""
+        return self._batch.weights
+
+    def dist_params(self) -> th.Tensor:
+        """(n, K) at the current network parameters."""
+        return self._map.read(self._distribution())
+
+    def old_policy(self, dist_params: th.Tensor) -> "OldActor":
+        """
+        Fix the reference.
+
+        :param dist_params: (n, K) of the old policy, without a graph, in the network's dtype
+        :return: surrogate, KL and metric with respect to it
+        """
+        return OldActor(self._batch, dist_params, self._map, ent_coef=self._ent_coef)
+
+
+class OldActor:
+    """
+    The old policy on some samples (:class:`sb3_trpo.optim.OldPolicy`).
+
+    :param batch: the samples
+    :param dist_params: (n, K) of the old policy, in the network's dtype
+    :param distribution_map: between distributions and their parameters
+    :param ent_coef: weight of the entropy bonus in the surrogate
+    """
+
+    def __init__(
+        self,
+        batch: Batch,
+        dist_params: th.Tensor,
+        distribution_map: DistributionMap,
+        *,
+        ent_coef: float,
+    ) -> None:
+        self._actions, self._advantages = batch.actions, batch.advantages
+        self._map, self._ent_coef = distribution_map, ent_coef
+        self._dist_params = precise(dist_params)
+        self.metric = distribution_map.metric(dist_params)
+        old = distribution_map.build(self._dist_params)
+        self._log_prob = old.log_prob(self._actions)
+        entropy = old.entropy()
+        self.entropy = -self._log_prob if entropy is None else entropy
+
+    def surrogate(self, dist_params: th.Tensor) -> th.Tensor:
+        """(n,) ratio · advantage + ent_coef · entropy."""
+        new = self._map.build(dist_params)
+        log_prob = new.log_prob(self._actions)
+        ratio = (log_prob - self._log_prob).exp()
+        surrogate = ratio * self._advantages
+        if self._ent_coef == 0:
+            return surrogate
+        entropy = new.entropy()
+        if entropy is None:  # no closed form: an estimate by the old policy's samples
+            entropy = -ratio * log_prob
+        return surrogate + self._ent_coef * entropy
+
+    def kl(self, dist_params: th.Tensor) -> th.Tensor:
+        """(n,) joint KL(old ‖ new), in nats."""
+        return self._map.kl(self._dist_params, dist_params)
+
+
+def every_kth_row(batch: Batch, k: int, offset: int) -> Batch:
+    """
+    Thin a batch without random numbers.
+
+    :param batch: rows in time order
+    :param k: keep one row in k
+    :param offset: the first row kept is ``offset % k``
+    :return: the kept rows
+    """
+    return batch.rows(slice(offset % k, None, k))
+
+
+def minibatches(batch: Batch, batch_size: int) -> Iterator[Batch]:
+    """
+    Shuffle a batch, by NumPy's generator as SB3 does, and deal it out once.
+
+    :param batch: N samples
+    :param batch_size: rows of a minibatch; a last one of a single row joins the one before
+    :return: the minibatches
+    """
+    order = th.as_tensor(np.random.permutation(len(batch)), device=batch.actions.device)
+    starts = list(range(0, len(batch), batch_size))
+    if len(starts) > 1 and len(batch) - starts[-1] == 1:
+        starts.pop()
+    ends = [*starts[1:], len(batch)]
+    for start, end in zip(starts, ends, strict=True):
+        yield batch.rows(order[start:end])

@@ -1,0 +1,30 @@
+"""The numerical core: trust-region steps on anything that yields a distribution. Torch alone."""
+
+from sb3_trpo.optim.conjugate_gradient import CGResult, conjugate_gradient
+from sb3_trpo.optim.fisher import FisherVectorProduct, choose_jacobian_form
+from sb3_trpo.optim.line_search import (
+    LineSearchResult,
+    Trial,
+    backtracking_search,
+    kl_matching_search,
+)
+from sb3_trpo.optim.parameter_vector import ParameterVector
+from sb3_trpo.optim.problem import Chunk, OldPolicy, TrustRegionProblem
+from sb3_trpo.optim.trust_region import TrustRegionResult, trust_region_step
+
+__all__ = [
+    "CGResult",
+    "Chunk",
+    "FisherVectorProduct",
+    "LineSearchResult",
+    "OldPolicy",
+    "ParameterVector",
+    "Trial",
+    "TrustRegionProblem",
+    "TrustRegionResult",
+    "backtracking_search",
+    "choose_jacobian_form",
+    "conjugate_gradient",
+    "kl_matching_search",
+    "trust_region_step",
+]

@@ -1,0 +1,115 @@
+"""Solve ``A x = b`` from products with A alone."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch as th
+
+from sb3_trpo.optim.precision import dot
+
+StopReason = Literal["converged", "max_iterations", "no_curvature", "non_finite"]
+
+
+@dataclass(frozen=True)
+class CGResult:
+    """
+    What a solve ended with.
+
+    ``stopped_by`` is
+
+    - ``"converged"``: the residual is as small as asked for;
+    - ``"max_iterations"``: the budget is spent; ``x`` is the best point of the Krylov space so far;
+    - ``"no_curvature"``: a direction with ``pᵀAp`` zero or negative to working precision. A is
+      singular or indefinite there: more damping helps;
+    - ``"non_finite"``: ``b`` or a product with A held NaN or infinity; ``x`` is the last sound point.
+
+    :param x: the approximate solution (P,)
+    :param iterations: steps taken
+    :param relative_residual: ``‖b − A x‖ / ‖b‖`` by the recurrence; 0 if ``b`` is 0, NaN if
+        ``b`` is not finite
+    :param stopped_by: see above
+    """
+
+    x: th.Tensor
+    iterations: int
+    relative_residual: float
+    stopped_by: StopReason
+
+
+def conjugate_gradient(
+    matvec: Callable[[th.Tensor], th.Tensor],
+    b: th.Tensor,
+    *,
+    max_iterations: int,
+    relative_tolerance: float,
+) -> CGResult:
+    """
+    Solve ``A x = b`` approximately, from products with ``A`` alone.
+
+    ``A`` is symmetric positive definite. Starts at zero, draws no random numbers, calls ``matvec``
+    once per iteration and reads numbers back from the device once per iteration. Curvature
+    ``pᵀAp <= 0`` or a non-finite number ends the solve at the last sound iterate, without raising.
+    Source: TRPO paper (arXiv:1502.05477), appendix C; recurrence as in
+    *Numerical Optimization* (2nd ed.), algorithm 5.2.
+
+    :param matvec: maps ``v`` (P,) to ``A v`` (P,), same dtype and device as ``b``
+    :param b: right-hand side (P,); never written to
+    :param max_iterations: most products with ``A``; at least 1
+    :param relative_tolerance: stop at ``‖b − A x‖₂ <= relative_tolerance · ‖b‖₂``;
+        dimensionless, in [0, 1)
+    :return: the solution and how the solve went
+    :raises ValueError: ``b`` is not a vector, or an option is out of range
+    """
+    if b.dim() != 1:
+        raise ValueError(f"b must be a vector of shape (P,), got shape {tuple(b.shape)}")
+    if max_iterations < 1:
+        raise ValueError(f"max_iterations must be >= 1, got {max_iterations}")
+    if not 0 <= relative_tolerance < 1:
+        raise ValueError(f"relative_tolerance must be in [0, 1), got {relative_tolerance}")
+
+    x, residual, direction = th.zeros_like(b), b, b
+    residual_dot = dot(residual, residual)
+    b_dot = last_dot = residual_dot.item()
+    if b_dot == 0 or not math.isfinite(b_dot):
+        sound = b_dot == 0
+        return CGResult(x, 0, 0.0 if sound else math.nan, "converged" if sound else "non_finite")
+
+    largest_quotient = 0.0
+    iterations = 0
+    stopped_by: StopReason = "max_iterations"
+    while iterations < max_iterations:
+        product = matvec(direction)
+        curvature_scalar = dot(direction, product)
+        alpha = residual_dot / curvature_scalar
+        new_x = x + alpha.to(b.dtype) * direction
+        new_residual = residual - alpha.to(b.dtype) * product
+        new_residual_dot = dot(new_residual, new_residual)
+        curvature, direction_dot, new_dot, x_dot = th.stack(
+            [curvature_scalar, dot(direction, direction), new_residual_dot, dot(new_x, new_x)]
+        ).tolist()
+
+        # Rounding leaves a tiny positive curvature where the true one is zero; dividing by it
+        # would throw x far away, so "zero" is relative to the largest curvature seen.
+        quotient = curvature / direction_dot
+        largest_quotient = max(largest_quotient, quotient)
+        if not math.isfinite(curvature):
+            stopped_by = "non_finite"
+            break
+        if quotient <= 4 * th.finfo(b.dtype).eps * largest_quotient:
+            stopped_by = "no_curvature"
+            break
+        if not (math.isfinite(new_dot) and math.isfinite(x_dot)):
+            stopped_by = "non_finite"
+            break
+
+        x, residual, iterations = new_x, new_residual, iterations + 1
+        beta = new_residual_dot / residual_dot
+        residual_dot, last_dot = new_residual_dot, new_dot
+        if last_dot <= relative_tolerance**2 * b_dot:
+            stopped_by = "converged"
+            break
+        direction = residual + beta.to(b.dtype) * direction
+
+    return CGResult(x, iterations, math.sqrt(last_dot / b_dot), stopped_by)

@@ -1,0 +1,223 @@
+"""
+Products with the Fisher information matrix, never the matrix.
+
+At the old parameters the Hessian of the mean KL is the Gauss-Newton matrix
+``F = Jᵀ M J / N``: J is the Jacobian of the distributions' parameters with respect to the
+network's, M the Fisher matrix of each distribution in its own parameters. M is positive
+semi-definite, so F is, to rounding, by construction; no graph of a gradient of the KL is built.
+Source: TRPO paper (arXiv:1502.05477), appendix C.1.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+import torch as th
+from torch.autograd import forward_ad
+
+from sb3_trpo.optim.parameter_vector import ParameterVector
+from sb3_trpo.optim.problem import Chunk, OldPolicy, identity
+
+JacobianForm = Literal["reverse", "forward"]
+
+
+class Linearisation(Protocol):
+    """J at one point, as two products."""
+
+    def jvp(self, vector: th.Tensor) -> th.Tensor:
+        """Map v (P,) to J v (n, K)."""
+        ...
+
+    def vjp(self, cotangent: th.Tensor) -> th.Tensor:
+        """Map u (n, K) to Jᵀu (P,)."""
+        ...
+
+
+class ReverseLinearisation:
+    """
+    J v as the derivative of ``u → Jᵀu``, which is linear in u: reverse over reverse.
+
+    Built once, it makes each J v one pass over a graph of matrix products. Needs a second
+    derivative of every operation in the network.
+
+    :param outputs: (n, K), with its graph
+    :param parameters: what ``outputs`` depends on
+    """
+
+    def __init__(self, outputs: th.Tensor, parameters: ParameterVector) -> None:
+        self._outputs, self._parameters = outputs, parameters
+        self._cotangent = th.zeros_like(outputs, requires_grad=True)
+        self._pullback = th.autograd.grad(
+            outputs, parameters.tensors, self._cotangent, create_graph=True
+        )
+
+    def jvp(self, vector: th.Tensor) -> th.Tensor:
+        """Map v (P,) to J v (n, K)."""
+        tangents = self._parameters.split(vector)
+        return th.autograd.grad(self._pullback, self._cotangent, tangents, retain_graph=True)[0]
+
+    def vjp(self, cotangent: th.Tensor) -> th.Tensor:
+        """Map u (n, K) to Jᵀu (P,)."""
+        return _pull_back(self._outputs, self._parameters, cotangent)
+
+
+class ForwardLinearisation:
+    """
+    J v by forward mode: the network runs again on dual numbers for each product.
+
+    :param outputs: (n, K), with its graph
+    :param parameters: what ``outputs`` depends on
+    :param module: owns ``parameters``
+    :param recompute: yields ``outputs`` again from the parameters that ``module`` then has
+    """
+
+    def __init__(
+        self,
+        outputs: th.Tensor,
+        parameters: ParameterVector,
+        *,
+        module: th.nn.Module,
+        recompute: Callable[[], th.Tensor],
+    ) -> None:
+        self._outputs, self._parameters = outputs, parameters
+        self._recompute = recompute
+        self._caller = _Caller(module)
+        wanted = {id(tensor) for tensor in parameters.tensors}
+        names = {id(p): name for name, p in self._caller.named_parameters() if id(p) in wanted}
+        self._names = [names[id(tensor)] for tensor in parameters.tensors]
+
+    def jvp(self, vector: th.Tensor) -> th.Tensor:
+        """Map v (P,) to J v (n, K)."""
+        tangents = self._parameters.split(vector)
+        with th.no_grad(), forward_ad.dual_level():
+            duals = {
+                name: forward_ad.make_dual(tensor.detach(), tangent)
+                for name, tensor, tangent in zip(
+                    self._names, self._parameters.tensors, tangents, strict=True
+                )
+            }
+            dual = th.func.functional_call(self._caller, duals, (self._recompute,))
+            tangent = forward_ad.unpack_dual(dual).tangent
+        return th.zeros_like(self._outputs) if tangent is None else tangent
+
+    def vjp(self, cotangent: th.Tensor) -> th.Tensor:
+        """Map u (n, K) to Jᵀu (P,)."""
+        return _pull_back(self._outputs, self._parameters, cotangent)
+
+
+class _Caller(th.nn.Module):
+    """Lets ``functional_call`` swap a module's parameters around any function that uses it."""
+
+    def __init__(self, module: th.nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, function: Callable[[], th.Tensor]) -> th.Tensor:
+        return function()
+
+
+def _pull_back(
+    outputs: th.Tensor, parameters: ParameterVector, cotangent: th.Tensor
+) -> th.Tensor:
+    grads = th.autograd.grad(
+        outputs, parameters.tensors, cotangent, retain_graph=True, allow_unused=True
+    )
+    return parameters.flatten(grads)
+
+
+class FisherVectorProduct:
+    """
+    The map ``v → F v``, over any number of chunks and processes.
+
+    With one chunk J is built once, here, and serves all products. With several, each product
+    builds and drops the J of one chunk after the other, so that memory is that of one chunk.
+
+    :param chunks: the samples F is a mean over
+    :param old_policies: one per chunk
+    :param parameters: what F is with respect to
+    :param module: owns ``parameters``
+    :param form: how J v is computed
+    :param total_weight: of all samples, over all processes
+    :param sum_over_processes: sums a flat vector over all processes
+    :param outputs: of the only chunk, with their graph, where the caller has them already
+    """
+
+    def __init__(
+        self,
+        chunks: Sequence[Chunk],
+        old_policies: Sequence[OldPolicy],
+        parameters: ParameterVector,
+        *,
+        module: th.nn.Module,
+        form: JacobianForm,
+        total_weight: float,
+        sum_over_processes: Callable[[th.Tensor], th.Tensor] = identity,
+        outputs: th.Tensor | None = None,
+    ) -> None:
+        self._chunks, self._old_policies = chunks, old_policies
+        self._parameters, self._module, self._form = parameters, module, form
+        self._total_weight = total_weight
+        self._sum_over_processes = sum_over_processes
+        self._kept = self._linearise(chunks[0], outputs) if len(chunks) == 1 else None
+
+    def __call__(self, vector: th.Tensor) -> th.Tensor:
+        """
+        Multiply.
+
+        :param vector: v (P,)
+        :return: F v (P,)
+        """
+        product = th.zeros_like(vector)
+        for chunk, old_policy in zip(self._chunks, self._old_policies, strict=True):
+            linearisation = self._kept or self._linearise(chunk, None)
+            output_change = linearisation.jvp(vector)  # J v
+            weights = chunk.weights.to(output_change.dtype)[:, None]
+            product += linearisation.vjp(weights * old_policy.metric(output_change))  # Jᵀ M J v
+        return self._sum_over_processes(product) / self._total_weight
+
+    def _linearise(self, chunk: Chunk, outputs: th.Tensor | None) -> Linearisation:
+        outputs = chunk.dist_params() if outputs is None else outputs
+        if self._form == "reverse":
+            return ReverseLinearisation(outputs, self._parameters)
+        return ForwardLinearisation(
+            outputs, self._parameters, module=self._module, recompute=chunk.dist_params
+        )
+
+
+def choose_jacobian_form(chunk: Chunk, module: th.nn.Module) -> JacobianForm:
+    """
+    Find out which form of J v a network supports, by trying.
+
+    Reverse over reverse is preferred: measured at 2.4 times the speed of forward mode on the
+    default networks, since its graph is built once per update. Some operations lack it (a custom
+    ``autograd.Function`` marked once-differentiable, cuDNN's LSTM).
+
+    :param chunk: a few samples to try on
+    :param module: owns the parameters
+    :return: the form to use from now on
+    :raises NotImplementedError: the network supports neither
+    """
+    outputs = chunk.dist_params()
+    trainable = [p for p in module.parameters() if p.requires_grad]
+    if not outputs.requires_grad:
+        return "reverse"  # nothing to differentiate: there will be no product
+    used = th.autograd.grad(outputs.sum(), trainable, retain_graph=True, allow_unused=True)
+    parameters = ParameterVector(
+        [p for p, grad in zip(trainable, used, strict=True) if grad is not None]
+    )
+    direction = th.ones_like(parameters.read())
+    try:
+        ReverseLinearisation(outputs, parameters).jvp(direction)
+        return "reverse"
+    except (RuntimeError, NotImplementedError) as error:
+        no_reverse = error
+    try:
+        ForwardLinearisation(
+            outputs, parameters, module=module, recompute=chunk.dist_params
+        ).jvp(direction)
+        return "forward"
+    except (RuntimeError, NotImplementedError) as no_forward:
+        raise NotImplementedError(
+            "The policy's network supports neither reverse-over-reverse nor forward-mode "
+            f"differentiation, so Fisher-vector products cannot be computed. Reverse: "
+            f"{no_reverse} Forward: {no_forward}"
+        ) from no_forward

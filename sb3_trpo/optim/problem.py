@@ -1,0 +1,93 @@
+"""
+The seam of the core: what a batch of samples looks like to a trust-region step.
+
+Whatever turns samples into an action distribution (a network, a mask, LSTM states, a Dict
+observation) and whatever a mean runs over (one process or many) enters here and nowhere else.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch as th
+
+
+class OldPolicy(Protocol):
+    """The old policy on the samples of one chunk, as the reference for everything else."""
+
+    entropy: th.Tensor
+    """(n,) nats, float64."""
+
+    def surrogate(self, dist_params: th.Tensor) -> th.Tensor:
+        """
+        Per-sample surrogate, differentiable in ``dist_params``.
+
+        :param dist_params: (n, K) of the policy to rate, float64
+        :return: (n,) ratio · advantage, plus the entropy bonus if there is one
+        """
+        ...
+
+    def kl(self, dist_params: th.Tensor) -> th.Tensor:
+        """
+        Per-sample joint KL(old ‖ new).
+
+        :param dist_params: (n, K) of the new policy, float64
+        :return: (n,) nats
+        """
+        ...
+
+    def metric(self, vectors: th.Tensor) -> th.Tensor:
+        """
+        Apply each sample's Fisher matrix in ``dist_params``, at the old policy.
+
+        :param vectors: (n, K)
+        :return: (n, K), same dtype
+        """
+        ...
+
+
+class Chunk(Protocol):
+    """
+    Some samples of the batch: as many as one pass of the network takes.
+
+    A chunk may be visited any number of times, and always in the same order.
+    """
+
+    @property
+    def weights(self) -> th.Tensor:
+        """(n,) weight of each sample in every mean; padding weighs 0."""
+        ...
+
+    def dist_params(self) -> th.Tensor:
+        """(n, K) parameters of the action distributions at the current network parameters."""
+        ...
+
+    def old_policy(self, dist_params: th.Tensor) -> OldPolicy:
+        """
+        Fix the reference.
+
+        :param dist_params: (n, K) of the old policy, without a graph, in the network's dtype
+        """
+        ...
+
+
+def identity(vector: th.Tensor) -> th.Tensor:
+    """Sum over the one process that there is."""
+    return vector
+
+
+@dataclass(frozen=True)
+class TrustRegionProblem:
+    """
+    One batch, ready for a step.
+
+    :param module: owns all parameters that the distributions may depend on
+    :param chunks: the whole batch; gradient, surrogate, KL and scale use all of it
+    :param fisher_chunks: the samples of the Fisher-vector products in the solve; None: ``chunks``
+    :param sum_over_processes: sums a flat vector over all processes, the same on each
+    """
+
+    module: th.nn.Module
+    chunks: Sequence[Chunk]
+    fisher_chunks: Sequence[Chunk] | None = None
+    sum_over_processes: Callable[[th.Tensor], th.Tensor] = identity

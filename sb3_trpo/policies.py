@@ -1,0 +1,38 @@
+"""The policies under the names people import: SB3's own, so that files name no class of ours."""
+
+import inspect
+from typing import Any
+
+from stable_baselines3.common.policies import (
+    ActorCriticCnnPolicy,
+    ActorCriticPolicy,
+    BasePolicy,
+    MultiInputActorCriticPolicy,
+)
+
+MlpPolicy = ActorCriticPolicy
+CnnPolicy = ActorCriticCnnPolicy
+MultiInputPolicy = MultiInputActorCriticPolicy
+
+__all__ = ["CnnPolicy", "MlpPolicy", "MultiInputPolicy", "with_separate_extractors"]
+
+
+def with_separate_extractors(
+    policy_class: type[BasePolicy], policy_kwargs: dict[str, Any] | None
+) -> dict[str, Any]:
+    """
+    Give actor and critic an extractor each, where the user did not say otherwise.
+
+    A shared one learns from the actor alone (the trust region forbids the critic to move it), which
+    leaves the critic with a read-out of features that were not made for it.
+
+    :param policy_class: the class that will be built
+    :param policy_kwargs: as the user gave them; never written to
+    :return: a copy, with ``share_features_extractor=False`` added for SB3's image and Dict policies
+        and those of their subclasses whose ``__init__`` takes it
+    """
+    kwargs = dict(policy_kwargs or {})
+    if issubclass(policy_class, (ActorCriticCnnPolicy, MultiInputActorCriticPolicy)):
+        if "share_features_extractor" in inspect.signature(policy_class.__init__).parameters:
+            kwargs.setdefault("share_features_extractor", False)
+    return kwargs

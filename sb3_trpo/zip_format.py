@@ -1,0 +1,92 @@
+"""Which zip files are TRPO's, and what a file of sb3_contrib means by its numbers."""
+
+import io
+import json
+import pathlib
+import warnings
+import zipfile
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.save_util import open_path
+
+ZipPath = str | pathlib.Path | io.BufferedIOBase
+
+
+def read_header(path: ZipPath) -> dict[str, Any]:
+    """
+    Read the attributes of a saved model as raw JSON, unpickling nothing.
+
+    :param path: a file or an open one, which is left at the position it had
+    :return: attribute names to JSON values; empty if the file has none
+    :raises ValueError: not a zip file
+    """
+    file = open_path(path, "r", verbose=0, suffix="zip")
+    position = file.tell()
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+            return dict(json.loads(archive.read("data"))) if "data" in names else {}
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} is not a zip file") from error
+    finally:
+        if file is path:
+            file.seek(position)
+        else:
+            file.close()
+
+
+def check_is_trpo(header: dict[str, Any], path: ZipPath) -> None:
+    """
+    Refuse the files of other algorithms, which name none but differ in their attributes.
+
+    :param header: of the file
+    :param path: for the message
+    :raises ValueError: it is not TRPO's; says what it looks like and what to do
+    """
+    if "cg_max_steps" in header:
+        return
+    advice = ""
+    if "clip_range" in header:
+        kind = "PPO"
+        advice = " To start from its parameters, build a TRPO and call set_parameters(path)."
+    elif "gae_lambda" in header:
+        kind = "another on-policy algorithm (A2C, for one)"
+    elif "learning_starts" in header:
+        kind = "an off-policy algorithm"
+    else:
+        kind = "something else"
+    raise ValueError(f"{path} was not saved by TRPO: it looks like a file of {kind}.{advice}")
+
+
+def was_written_by_contrib(header: dict[str, Any]) -> bool:
+    """
+    Tell a file of sb3_contrib.TRPO from one of ours.
+
+    :param header: of a TRPO file
+    :return: True if its hyperparameters are in sb3_contrib's units
+    """
+    return "match_kl" not in header
+
+
+def warn_of_units(action_space: spaces.Space, target_kl: Any, cg_damping: float) -> None:  # noqa: ANN401
+    """
+    Say that δ and damping of a contrib file were per action dimension, where that differs.
+
+    :param action_space: of the model
+    :param target_kl: as in the file
+    :param cg_damping: as in the file
+    """
+    if not isinstance(action_space, (spaces.Box, spaces.MultiBinary)):
+        return
+    n_dims = int(np.prod(action_space.shape))
+    if n_dims < 2:
+        return
+    warnings.warn(
+        f"This file was written by sb3_contrib.TRPO, whose target_kl ({target_kl}) and cg_damping "
+        f"({cg_damping}) are per action dimension for this action space. Here both are joint, and "
+        f"are left as they are. For the same behaviour over {n_dims} dimensions load with "
+        f"target_kl={target_kl * n_dims:g}, cg_damping={cg_damping * n_dims:g}.",
+        stacklevel=3,
+    )
