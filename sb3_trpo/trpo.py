@@ -1,0 +1,485 @@
+"""Trust Region Policy Optimization."""
+
+import math
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar, TypeVar
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.save_util import load_from_zip_file
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.utils import FloatSchedule, explained_variance
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_trpo.arguments import check_arguments, check_optimizer
+from sb3_trpo.batch import (
+    ActorChunk,
+    Batch,
+    every_kth_row,
+    minibatches,
+    normalised_advantages,
+    whole_rollout,
+)
+from sb3_trpo.critic import CriticResult, fit_value_function, modules_reached
+from sb3_trpo.distributions import DistributionMap, unvalidated
+from sb3_trpo.optim import (
+    TrustRegionProblem,
+    TrustRegionResult,
+    backtracking_search,
+    choose_jacobian_form,
+    kl_matching_search,
+    trust_region_step,
+)
+from sb3_trpo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, with_separate_extractors
+from sb3_trpo.rollouts import CheckedEnv, check_finite
+from sb3_trpo.skips import SkipCounter
+from sb3_trpo.snapshot import Snapshot
+from sb3_trpo.zip_format import (
+    ZipPath,
+    check_is_trpo,
+    read_header,
+    warn_of_units,
+    was_written_by_contrib,
+)
+
+SelfTRPO = TypeVar("SelfTRPO", bound="TRPO")
+
+
+class TRPO(OnPolicyAlgorithm):
+    """
+    Trust Region Policy Optimization (TRPO).
+
+    Each update maximises the surrogate objective E[A · π(a|s) / π_old(a|s)] subject to a bound on
+    the mean KL(π_old ‖ π) of the joint action distribution, by a natural-gradient step and a line
+    search on the measured KL; then it fits the value function.
+    Source: Schulman et al. 2015 (arXiv:1502.05477); advantages by GAE (arXiv:1506.02438).
+
+    :param policy: the policy to use (``"MlpPolicy"``, ``"CnnPolicy"``, ``"MultiInputPolicy"`` or a
+        class)
+    :param env: the environment to learn from (its id, if registered)
+    :param learning_rate: of the value function alone (the actor's step has no learning rate): a
+        number or a schedule of the remaining progress, from 1 to 0
+    :param n_steps: timesteps per environment and update
+    :param batch_size: samples in a minibatch of the value function's fit
+    :param gamma: discount factor
+    :param cg_max_steps: most conjugate gradient iterations per update
+    :param cg_damping: λ in (F + λI) x = g, with F the Fisher matrix of the joint distribution
+    :param line_search_shrinking_factor: how much shorter the next trial is
+    :param line_search_max_iter: most trials per update
+    :param n_critic_updates: epochs of the value function's fit per update; 0 for none
+    :param gae_lambda: trade-off of bias and variance in GAE
+    :param use_sde: generalised state-dependent exploration (gSDE) instead of action noise
+    :param sde_sample_freq: steps between new noise matrices of gSDE; -1: one per rollout
+    :param rollout_buffer_class: None: chosen by the observation space
+    :param rollout_buffer_kwargs: further arguments of the buffer
+    :param normalize_advantage: to mean 0 and standard deviation 1, per update
+    :param target_kl: δ, the bound on the mean KL(π_old ‖ π) per update, in nats, summed over action
+        dimensions: a number or a schedule of the remaining progress
+    :param sub_sampling_factor: every k-th sample enters the Fisher-vector products; gradient,
+        scale, KL and acceptance use all
+    :param stats_window_size: episodes in the logged means
+    :param tensorboard_log: folder of the TensorBoard log; None for none
+    :param policy_kwargs: further arguments of the policy
+    :param verbose: 0: nothing, 1: info, 2: debug
+    :param seed: of all pseudo-random generators
+    :param device: where the networks live; ``"auto"``: a GPU if there is one
+    :param _init_setup_model: whether to build the networks now
+    :param ent_coef: weight of an entropy bonus in the surrogate
+    :param max_grad_norm: clips the value function's gradient; None or 0: no clipping
+    :param cg_relative_tolerance: conjugate gradient stops at this ‖b − A x‖ / ‖b‖
+    :param match_kl: search for the step whose measured KL is close to δ, longer ones included;
+        False: backtracking from the full step, as in the paper
+    :param actor_batch_size: samples per pass of the actor's step, which bounds its memory; None:
+        all at once
+    :raises ValueError: an argument is out of range
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": MlpPolicy,
+        "CnnPolicy": CnnPolicy,
+        "MultiInputPolicy": MultiInputPolicy,
+    }
+
+    def __init__(
+        self,
+        policy: str | type[ActorCriticPolicy],
+        env: GymEnv | str,
+        learning_rate: float | Schedule = 1e-3,
+        n_steps: int = 2048,
+        batch_size: int = 128,
+        gamma: float = 0.99,
+        cg_max_steps: int = 15,
+        cg_damping: float = 0.1,
+        line_search_shrinking_factor: float = 0.8,
+        line_search_max_iter: int = 10,
+        n_critic_updates: int = 10,
+        gae_lambda: float = 0.95,
+        use_sde: bool = False,  # noqa: FBT001, FBT002  # order and names are sb3_contrib's
+        sde_sample_freq: int = -1,
+        rollout_buffer_class: type[RolloutBuffer] | None = None,
+        rollout_buffer_kwargs: dict[str, Any] | None = None,
+        normalize_advantage: bool = True,  # noqa: FBT001, FBT002
+        target_kl: float | Schedule = 0.01,
+        sub_sampling_factor: int = 1,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: th.device | str = "auto",
+        _init_setup_model: bool = True,  # noqa: FBT001, FBT002
+        *,
+        ent_coef: float = 0.0,
+        max_grad_norm: float | None = 0.5,
+        cg_relative_tolerance: float = 1e-5,
+        match_kl: bool = True,
+        actor_batch_size: int | None = None,
+    ) -> None:
+        policy_class = self._get_policy_from_name(policy) if isinstance(policy, str) else policy
+        try:
+            super().__init__(
+                policy,
+                env,
+                learning_rate=learning_rate,
+                n_steps=n_steps,
+                gamma=gamma,
+                gae_lambda=gae_lambda,
+                ent_coef=ent_coef,
+                vf_coef=0.0,  # the value function is fitted on its own
+                max_grad_norm=max_grad_norm,  # type: ignore[arg-type]  # SB3 only stores it
+                use_sde=use_sde,
+                sde_sample_freq=sde_sample_freq,
+                rollout_buffer_class=rollout_buffer_class,
+                rollout_buffer_kwargs=rollout_buffer_kwargs,
+                stats_window_size=stats_window_size,
+                tensorboard_log=tensorboard_log,
+                policy_kwargs=with_separate_extractors(policy_class, policy_kwargs),
+                verbose=verbose,
+                seed=seed,
+                device=device,
+                _init_setup_model=False,
+            )
+        except AssertionError as error:  # SB3's way to refuse an action space
+            raise ValueError(str(error)) from error
+        self.batch_size = batch_size
+        self.cg_max_steps = cg_max_steps
+        self.cg_damping = cg_damping
+        self.line_search_shrinking_factor = line_search_shrinking_factor
+        self.line_search_max_iter = line_search_max_iter
+        self.n_critic_updates = n_critic_updates
+        self.normalize_advantage = normalize_advantage
+        self.target_kl = target_kl
+        self.sub_sampling_factor = sub_sampling_factor
+        self.cg_relative_tolerance = cg_relative_tolerance
+        self.match_kl = match_kl
+        self.actor_batch_size = actor_batch_size
+        self._n_skipped_updates = 0
+        check_arguments(self)
+        self._warn_of_truncated_minibatches()
+        if _init_setup_model:
+            self._setup_model()
+
+    def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
+        if policy_name not in self.policy_aliases:
+            allowed = ", ".join(self.policy_aliases)
+            raise ValueError(f"policy must be a class or one of {allowed}, got {policy_name!r}")
+        return self.policy_aliases[policy_name]
+
+    def _warn_of_truncated_minibatches(self) -> None:
+        if self.env is None:
+            return
+        n_samples = self.n_steps * self.n_envs
+        if n_samples % self.batch_size > 0:
+            warnings.warn(
+                f"batch_size={self.batch_size} does not divide the {n_samples} samples of a rollout "
+                f"(n_steps={self.n_steps}, n_envs={self.n_envs}), so that the last minibatch of the "
+                f"value function's fit has {n_samples % self.batch_size}. A batch_size that is a "
+                "factor of n_steps * n_envs is recommended.",
+                stacklevel=3,
+            )
+
+    def _setup_model(self) -> None:
+        check_arguments(self)  # load() sets attributes without the constructor
+        super()._setup_model()
+        check_optimizer(type(self.policy.optimizer))
+        self._target_kl_schedule = FloatSchedule(self.target_kl)
+        self._jacobian_form = None
+        self._skips = SkipCounter()
+        extractor = getattr(self.policy, "features_extractor", None)
+        shares = getattr(self.policy, "share_features_extractor", False)
+        if shares and extractor is not None and any(True for _ in extractor.parameters()):
+            warnings.warn(
+                "Actor and critic share a features extractor. It learns from the actor alone, since "
+                "the critic must not move what the trust region has fixed, and so the critic's fit "
+                "is usually worse. policy_kwargs=dict(share_features_extractor=False) gives each "
+                "its own.",
+                stacklevel=2,
+            )
+
+    def _excluded_save_params(self) -> list[str]:
+        derived = ["_target_kl_schedule", "_jacobian_form", "_skips"]
+        return [*super()._excluded_save_params(), *derived]
+
+    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
+        super()._update_current_progress_remaining(num_timesteps, total_timesteps)
+        # Whole rollouts overshoot total_timesteps; schedules are not made for negative progress.
+        self._current_progress_remaining = max(self._current_progress_remaining, 0.0)
+
+    def collect_rollouts(
+        self,
+        env: VecEnv,
+        callback: BaseCallback,
+        rollout_buffer: RolloutBuffer,
+        n_rollout_steps: int,
+    ) -> bool:
+        """
+        Fill the buffer with the current policy's experience.
+
+        :param env: the training environments
+        :param callback: called at each step, and at the rollout's start and end
+        :param rollout_buffer: to fill
+        :param n_rollout_steps: timesteps per environment
+        :return: False if the callback ended the rollout early
+        :raises ValueError: an observation is not finite
+        """
+        started = time.perf_counter()
+        check_finite(self._last_obs, self.num_timesteps)
+        checked = CheckedEnv(env, self.num_timesteps)
+        go_on = super().collect_rollouts(
+            checked,  # type: ignore[arg-type]  # all of a VecEnv, by delegation
+            callback,
+            rollout_buffer,
+            n_rollout_steps,
+        )
+        self.logger.record("time/rollout_s", time.perf_counter() - started)
+        return go_on
+
+    def train(self) -> None:
+        """Update policy and value function from the current rollout: wholly, or not at all."""
+        before = Snapshot(self.policy)
+        try:
+            skip_reason = self._update(before)
+            if skip_reason:
+                before.restore()
+        except BaseException:
+            before.restore()
+            raise
+        self._n_skipped_updates += bool(skip_reason)
+        self.logger.record("train/update_skipped", self._n_skipped_updates)
+        if skip_reason:
+            self.logger.record("train/skip_reason", skip_reason)
+        self._skips.count(skip_reason)
+
+    def _update(self, before: Snapshot) -> str:
+        """Do one update; return why it must be undone, or an empty string."""
+        self._update_learning_rate(self.policy.optimizer)
+        batch = self._batch()
+        if not th.isfinite(th.as_tensor(self.rollout_buffer.rewards)).all():
+            return "non-finite reward"
+        if not (th.isfinite(batch.advantages).all() and th.isfinite(batch.returns).all()):
+            return "non-finite advantage"
+        if self.normalize_advantage:
+            batch = normalised_advantages(batch)
+
+        started = time.perf_counter()
+        actor = self._policy_step(batch)
+        before.restore_buffers()
+        if actor.outcome == "skipped":
+            return actor.reason
+        actor_done = time.perf_counter()
+        critic = self._critic_step(batch, actor.parameters)
+        if not critic.is_finite:
+            return "non-finite value loss"
+        self._n_updates += 1
+        self._record_actor(actor)
+        self._record_critic(critic)
+        self.logger.record("time/policy_step_s", actor_done - started)
+        self.logger.record("time/critic_step_s", time.perf_counter() - actor_done)
+        return ""
+
+    def _batch(self) -> Batch:
+        return whole_rollout(self.rollout_buffer, self.action_space, self.device)
+
+    def _distribution(self, batch: Batch) -> Distribution:
+        """Return the action distribution of some samples at the current parameters."""
+        return self.policy.get_distribution(batch.observations)
+
+    def _policy_step(self, batch: Batch) -> TrustRegionResult:
+        target_kl = self._target_kl_schedule(self._current_progress_remaining)
+        if not math.isfinite(target_kl):
+            raise ValueError(f"target_kl must be a schedule of finite numbers, got {target_kl}")
+        # In eval mode, so that equal parameters mean equal policies under dropout and batch norm.
+        self.policy.set_training_mode(False)
+        with unvalidated():
+            return trust_region_step(
+                self._problem(batch),
+                target_kl=target_kl,
+                damping=self.cg_damping,
+                cg_max_iterations=self.cg_max_steps,
+                cg_relative_tolerance=self.cg_relative_tolerance,
+                jacobian_form=self._jacobian_form,
+                line_search=partial(
+                    kl_matching_search if self.match_kl else backtracking_search,
+                    shrinking_factor=self.line_search_shrinking_factor,
+                    max_iterations=self.line_search_max_iter,
+                ),
+            )
+
+    def _problem(self, batch: Batch) -> TrustRegionProblem:
+        few = batch.rows(slice(0, 2))
+        distribution_map = DistributionMap(self._distribution(few))
+
+        def chunk(rows: Batch) -> ActorChunk:
+            return ActorChunk(
+                rows, lambda: self._distribution(rows), distribution_map, ent_coef=self.ent_coef
+            )
+
+        if self._jacobian_form is None:
+            self._jacobian_form = choose_jacobian_form(chunk(few), self.policy)
+        fisher_chunks = None
+        if self.sub_sampling_factor > 1:
+            kept = every_kth_row(batch, self.sub_sampling_factor, self._n_updates)
+            fisher_chunks = [chunk(rows) for rows in kept.split(self.actor_batch_size)]
+        return TrustRegionProblem(
+            self.policy,
+            chunks=[chunk(rows) for rows in batch.split(self.actor_batch_size)],
+            fisher_chunks=fisher_chunks,
+        )
+
+    def _critic_step(self, batch: Batch, actor_parameters: list[th.Tensor]) -> CriticResult:
+        few = batch.rows(slice(0, 2))
+        of_actor = modules_reached(self.policy, lambda: self._distribution(few))
+        of_critic = modules_reached(self.policy, lambda: self._values(few))
+        for module in of_critic - of_actor:
+            module.training = True  # not train(), which would reach into shared submodules
+        is_actors = {id(parameter) for parameter in actor_parameters}
+        result = fit_value_function(
+            self._values,
+            (minibatches(batch, self.batch_size) for _ in range(self.n_critic_updates)),
+            optimizer=self.policy.optimizer,
+            parameters=[
+                parameter
+                for parameter in self.policy.parameters()
+                if parameter.requires_grad and id(parameter) not in is_actors
+            ],
+            max_grad_norm=self.max_grad_norm,
+        )
+        self.policy.set_training_mode(False)
+        return result
+
+    def _values(self, batch: Batch) -> th.Tensor:
+        return self.policy.predict_values(batch.observations).flatten()
+
+    def _record_actor(self, actor: TrustRegionResult) -> None:
+        figures = {
+            "policy_objective": actor.surrogate,
+            "kl_divergence_loss": actor.kl,
+            "approx_kl": actor.kl,
+            "is_line_search_success": float(actor.outcome == "taken"),
+            "target_kl": actor.target_kl,
+            "kl_utilization": actor.kl_utilization,
+            "cg_iterations": actor.cg_iterations,
+            "cg_residual": actor.cg_residual,
+            "line_search_steps": actor.line_search_steps,
+            "step_fraction": actor.step_fraction,
+            "expected_improvement": actor.expected_improvement,
+            "improvement_ratio": actor.improvement_ratio,
+            "grad_norm": actor.grad_norm,
+            "step_norm": actor.step_norm,
+            "entropy": actor.entropy,
+        }
+        for key, value in figures.items():
+            self.logger.record(f"train/{key}", value)
+        if hasattr(self.policy, "log_std"):
+            self.logger.record("train/std", self.policy.log_std.exp().mean().item())
+
+    def _record_critic(self, critic: CriticResult) -> None:
+        buffer = self.rollout_buffer
+        if critic.value_loss is not None:
+            self.logger.record("train/value_loss", critic.value_loss)
+        self.logger.record(
+            "train/explained_variance",
+            explained_variance(buffer.values.flatten(), buffer.returns.flatten()),
+        )
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+    def learn(
+        self: SelfTRPO,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "TRPO",
+        reset_num_timesteps: bool = True,  # noqa: FBT001, FBT002  # SB3's signature
+        progress_bar: bool = False,  # noqa: FBT001, FBT002
+    ) -> SelfTRPO:
+        """
+        Train, as all SB3 algorithms do.
+
+        :param total_timesteps: of all environments together; rounded up to whole rollouts
+        :param callback: called at every step
+        :param log_interval: updates between two dumps of the log
+        :param tb_log_name: name of the run in TensorBoard
+        :param reset_num_timesteps: count from zero; False continues, but the progress that
+            schedules see still jumps, since it refers to the new total
+        :param progress_bar: show one (needs tqdm and rich)
+        :return: self
+        """
+        return super().learn(
+            total_timesteps=total_timesteps,
+            callback=callback,
+            log_interval=log_interval,
+            tb_log_name=tb_log_name,
+            reset_num_timesteps=reset_num_timesteps,
+            progress_bar=progress_bar,
+        )
+
+    @classmethod
+    def load(
+        cls: type[SelfTRPO],
+        path: ZipPath,
+        env: GymEnv | None = None,
+        device: th.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,  # noqa: FBT001, FBT002  # SB3's signature
+        force_reset: bool = True,  # noqa: FBT001, FBT002
+        **kwargs: Any,  # noqa: ANN401
+    ) -> SelfTRPO:
+        """
+        Load a model that this class or ``sb3_contrib.TRPO`` saved.
+
+        The zip holds pickled objects: load only files you trust.
+
+        :param path: of the zip, or an open file
+        :param env: to go on learning in; None: for predictions
+        :param device: where to put the networks
+        :param custom_objects: replacements for attributes of the file
+        :param print_system_info: of the saved model and of this machine
+        :param force_reset: reset the environment before training
+        :param kwargs: attributes to change
+        :return: a new model
+        :raises ValueError: the file is not TRPO's, or an attribute is out of range
+        """
+        header = read_header(path)
+        check_is_trpo(header, path)
+        if "policy_kwargs" in kwargs:
+            # A loaded file keeps its own; the constructor's default must not count as a difference.
+            data, _, _ = load_from_zip_file(path, device, custom_objects)
+            complete: Callable[[Any], Any] = partial(
+                with_separate_extractors, (data or {})["policy_class"]
+            )
+            if complete(kwargs["policy_kwargs"]) == complete((data or {})["policy_kwargs"]):
+                kwargs = {key: value for key, value in kwargs.items() if key != "policy_kwargs"}
+        model = super().load(
+            path, env, device, custom_objects, print_system_info, force_reset, **kwargs
+        )
+        if was_written_by_contrib(header) and not {"target_kl", "cg_damping"} <= kwargs.keys():
+            warn_of_units(model.action_space, model.target_kl, model.cg_damping)
+        return model
