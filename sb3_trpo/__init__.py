@@ -2,7 +2,8 @@
 
 from sb3_trpo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_trpo.trpo import TRPO
+from sb3_trpo.version import __version__
 
-__version__ = "0.1.0"
+
 
 __all__ = ["TRPO", "CnnPolicy", "MlpPolicy", "MultiInputPolicy", "__version__"]
