@@ -3,9 +3,10 @@
 import inspect
 import math
 from collections.abc import Callable
-from numbers import Integral, Real
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch as th
 from gymnasium import spaces
 
@@ -19,15 +20,15 @@ def _is_real(value: object) -> bool:
 
 def _whole(least: int) -> Callable[[Any], bool]:
     return lambda value: (
-        isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+        isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
     )
 
 
-def _is_positive_or_schedule(value: Any) -> bool:  # noqa: ANN401  # any wrong type may come
+def _is_positive_or_schedule(value: Any) -> bool:  # any wrong type may come
     return callable(value) or (_is_real(value) and value > 0)
 
 
-def _is_rate_or_schedule(value: Any) -> bool:  # noqa: ANN401
+def _is_rate_or_schedule(value: Any) -> bool:
     return callable(value) or (_is_real(value) and value >= 0)
 
 
@@ -94,7 +95,7 @@ def check_arguments(model: "TRPO") -> None:
     _check_action_space(model.action_space)
 
 
-def _check_action_space(space: spaces.Space) -> None:
+def _check_action_space(space: spaces.Space[Any]) -> None:
     if not isinstance(space, _ACTION_SPACES):
         raise ValueError(
             f"action_space must be Box, Discrete, MultiDiscrete or MultiBinary, got {space}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch as th
@@ -67,7 +68,9 @@ class Batch:
         return [self.rows(slice(start, start + size)) for start in range(0, len(self), size)]
 
 
-def whole_rollout(buffer: RolloutBuffer, action_space: spaces.Space, device: th.device) -> Batch:
+def whole_rollout(
+    buffer: RolloutBuffer, action_space: spaces.Space[Any], device: th.device
+) -> Batch:
     """
     View a full rollout buffer as one batch; on the CPU nothing is copied.
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch as th
 
@@ -37,9 +37,12 @@ class CriticResult:
     is_finite: bool
 
 
+Minibatch = TypeVar("Minibatch", bound=ValueMinibatch)
+
+
 def fit_value_function(
-    predict: Callable[[ValueMinibatch], th.Tensor],
-    epochs: Iterable[Iterable[ValueMinibatch]],
+    predict: Callable[[Minibatch], th.Tensor],
+    epochs: Iterable[Iterable[Minibatch]],
     *,
     optimizer: th.optim.Optimizer,
     parameters: list[th.nn.Parameter],

@@ -137,10 +137,13 @@ class _Component:
         return self._join(self._tensors(distribution))
 
     def _join(self, tensors: list[th.Tensor]) -> th.Tensor:
-        return th.cat([tensor.flatten(1) if tensor.dim() > 1 else tensor[:, None] for tensor in tensors], dim=1)
+        return th.cat(
+            [tensor.flatten(1) if tensor.dim() > 1 else tensor[:, None] for tensor in tensors],
+            dim=1,
+        )
 
     def _split(self, columns: th.Tensor) -> list[th.Tensor]:
-        parts = columns.split(self._widths, dim=1)
+        parts = columns.split_with_sizes(self._widths, dim=1)
         return [
             part.reshape(len(columns), *tail)
             for part, tail in zip(parts, self._tail_shapes, strict=True)
@@ -150,7 +153,9 @@ class _Component:
         # Unvalidated: at a trial that goes too far the numbers say so, and the search shortens.
         arguments = dict(zip(self._family.names, self._split(columns), strict=True))
         base = self._class(**arguments, validate_args=False)
-        return Independent(base, self._event_dims, validate_args=False) if self._event_dims else base
+        return (
+            Independent(base, self._event_dims, validate_args=False) if self._event_dims else base
+        )
 
     def kl(self, old: th.Tensor, new: th.Tensor) -> th.Tensor:
         kl = kl_divergence(self.build(old), self.build(new))
@@ -229,7 +234,9 @@ class DistributionMap:
         :param dist_params: (N, K), of any floating dtype
         :return: a new object; the policy's own is not touched
         """
-        parts = zip(self._components, dist_params.split(self._widths, dim=1), strict=True)
+        parts = zip(
+            self._components, dist_params.split_with_sizes(self._widths, dim=1), strict=True
+        )
         built = [component.build(columns) for component, columns in parts]
         distribution = copy.copy(self._template)
         distribution.distribution = built if self._is_list else built[0]
@@ -247,8 +254,8 @@ class DistributionMap:
             component.kl(p, q)
             for component, p, q in zip(
                 self._components,
-                old.split(self._widths, dim=1),
-                new.split(self._widths, dim=1),
+                old.split_with_sizes(self._widths, dim=1),
+                new.split_with_sizes(self._widths, dim=1),
                 strict=True,
             )
         ]
@@ -264,14 +271,14 @@ class DistributionMap:
         metrics = [
             component.metric(columns)
             for component, columns in zip(
-                self._components, dist_params.split(self._widths, dim=1), strict=True
+                self._components, dist_params.split_with_sizes(self._widths, dim=1), strict=True
             )
         ]
         if len(metrics) == 1:
             return metrics[0]
 
         def product(vectors: th.Tensor) -> th.Tensor:
-            parts = zip(metrics, vectors.split(self._widths, dim=1), strict=True)
+            parts = zip(metrics, vectors.split_with_sizes(self._widths, dim=1), strict=True)
             return th.cat([metric(columns) for metric, columns in parts], dim=1)
 
         return product

@@ -32,7 +32,7 @@ def with_separate_extractors(
         and those of their subclasses whose ``__init__`` takes it
     """
     kwargs = dict(policy_kwargs or {})
-    if issubclass(policy_class, (ActorCriticCnnPolicy, MultiInputActorCriticPolicy)):
-        if "share_features_extractor" in inspect.signature(policy_class.__init__).parameters:
-            kwargs.setdefault("share_features_extractor", False)
+    takes_it = "share_features_extractor" in inspect.signature(policy_class.__init__).parameters
+    if takes_it and issubclass(policy_class, (ActorCriticCnnPolicy, MultiInputActorCriticPolicy)):
+        kwargs.setdefault("share_features_extractor", False)
     return kwargs

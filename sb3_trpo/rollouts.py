@@ -23,7 +23,7 @@ class CheckedEnv:
         self._env = env
         self._timestep = first_step
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # whatever the environment has
+    def __getattr__(self, name: str) -> Any:  # whatever the environment has
         return getattr(self._env, name)
 
     def step(self, actions: np.ndarray) -> VecEnvStepReturn:
@@ -44,7 +44,7 @@ class CheckedEnv:
         return observations, rewards, dones, infos
 
 
-def check_finite(observations: Any, timestep: int, env_index: int | None = None) -> None:  # noqa: ANN401
+def check_finite(observations: Any, timestep: int, env_index: int | None = None) -> None:
     """
     Stop the run at an observation that is not finite, before the policy sees it.
 

@@ -47,8 +47,8 @@ class SkipCounter:
         cause = _LIKELY_CAUSES[reason]
         if self._in_a_row >= _MOST_IN_A_ROW:
             raise RuntimeError(
-                f"{self._in_a_row} updates in a row were skipped, the last for a {reason}. {cause}. "
-                "The policy is as it was after the last sound update."
+                f"{self._in_a_row} updates in a row were skipped, the last for a {reason}. {cause}."
+                " The policy is as it was after the last sound update."
             )
         if reason not in self._warned:
             self._warned.add(reason)

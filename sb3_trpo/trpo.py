@@ -1,14 +1,13 @@
 """Trust Region Policy Optimization."""
 
+import io
 import math
 import time
 import warnings
-from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import torch as th
-from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.distributions import Distribution
@@ -31,6 +30,7 @@ from sb3_trpo.batch import (
 from sb3_trpo.critic import CriticResult, fit_value_function, modules_reached
 from sb3_trpo.distributions import DistributionMap, unvalidated
 from sb3_trpo.optim import (
+    JacobianForm,
     TrustRegionProblem,
     TrustRegionResult,
     backtracking_search,
@@ -199,10 +199,10 @@ class TRPO(OnPolicyAlgorithm):
         n_samples = self.n_steps * self.n_envs
         if n_samples % self.batch_size > 0:
             warnings.warn(
-                f"batch_size={self.batch_size} does not divide the {n_samples} samples of a rollout "
-                f"(n_steps={self.n_steps}, n_envs={self.n_envs}), so that the last minibatch of the "
-                f"value function's fit has {n_samples % self.batch_size}. A batch_size that is a "
-                "factor of n_steps * n_envs is recommended.",
+                f"batch_size={self.batch_size} does not divide the {n_samples} samples of a rollout"
+                f" (n_steps={self.n_steps}, n_envs={self.n_envs}), so that the last minibatch of "
+                f"the value function's fit has {n_samples % self.batch_size}. A batch_size that is "
+                "a factor of n_steps * n_envs is recommended.",
                 stacklevel=3,
             )
 
@@ -211,15 +211,15 @@ class TRPO(OnPolicyAlgorithm):
         super()._setup_model()
         check_optimizer(type(self.policy.optimizer))
         self._target_kl_schedule = FloatSchedule(self.target_kl)
-        self._jacobian_form = None
+        self._jacobian_form: JacobianForm | None = None
         self._skips = SkipCounter()
         extractor = getattr(self.policy, "features_extractor", None)
         shares = getattr(self.policy, "share_features_extractor", False)
         if shares and extractor is not None and any(True for _ in extractor.parameters()):
             warnings.warn(
-                "Actor and critic share a features extractor. It learns from the actor alone, since "
-                "the critic must not move what the trust region has fixed, and so the critic's fit "
-                "is usually worse. policy_kwargs=dict(share_features_extractor=False) gives each "
+                "Actor and critic share a features extractor. It learns from the actor alone, "
+                "since the critic must not move what the trust region has fixed, and so the "
+                "critic's fit is usually worse. policy_kwargs=dict(share_features_extractor=False) gives each "
                 "its own.",
                 stacklevel=2,
             )
@@ -319,8 +319,11 @@ class TRPO(OnPolicyAlgorithm):
         # In eval mode, so that equal parameters mean equal policies under dropout and batch norm.
         self.policy.set_training_mode(False)
         with unvalidated():
+            problem = self._problem(batch)
+            if self._jacobian_form is None:
+                self._jacobian_form = choose_jacobian_form(problem.chunks[0], self.policy)
             return trust_region_step(
-                self._problem(batch),
+                problem,
                 target_kl=target_kl,
                 damping=self.cg_damping,
                 cg_max_iterations=self.cg_max_steps,
@@ -334,16 +337,13 @@ class TRPO(OnPolicyAlgorithm):
             )
 
     def _problem(self, batch: Batch) -> TrustRegionProblem:
-        few = batch.rows(slice(0, 2))
-        distribution_map = DistributionMap(self._distribution(few))
+        distribution_map = DistributionMap(self._distribution(batch.rows(slice(0, 1))))
 
         def chunk(rows: Batch) -> ActorChunk:
             return ActorChunk(
                 rows, lambda: self._distribution(rows), distribution_map, ent_coef=self.ent_coef
             )
 
-        if self._jacobian_form is None:
-            self._jacobian_form = choose_jacobian_form(chunk(few), self.policy)
         fisher_chunks = None
         if self.sub_sampling_factor > 1:
             kept = every_kth_row(batch, self.sub_sampling_factor, self._n_updates)
@@ -450,7 +450,7 @@ class TRPO(OnPolicyAlgorithm):
         custom_objects: dict[str, Any] | None = None,
         print_system_info: bool = False,  # noqa: FBT001, FBT002  # SB3's signature
         force_reset: bool = True,  # noqa: FBT001, FBT002
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> SelfTRPO:
         """
         Load a model that this class or ``sb3_contrib.TRPO`` saved.
@@ -470,16 +470,28 @@ class TRPO(OnPolicyAlgorithm):
         header = read_header(path)
         check_is_trpo(header, path)
         if "policy_kwargs" in kwargs:
-            # A loaded file keeps its own; the constructor's default must not count as a difference.
-            data, _, _ = load_from_zip_file(path, device, custom_objects)
-            complete: Callable[[Any], Any] = partial(
-                with_separate_extractors, (data or {})["policy_class"]
-            )
-            if complete(kwargs["policy_kwargs"]) == complete((data or {})["policy_kwargs"]):
-                kwargs = {key: value for key, value in kwargs.items() if key != "policy_kwargs"}
+            given = kwargs["policy_kwargs"]
+            kwargs["policy_kwargs"] = _stored_if_equal(path, given, custom_objects)
         model = super().load(
             path, env, device, custom_objects, print_system_info, force_reset, **kwargs
         )
         if was_written_by_contrib(header) and not {"target_kl", "cg_damping"} <= kwargs.keys():
             warn_of_units(model.action_space, model.target_kl, model.cg_damping)
         return model
+
+
+def _stored_if_equal(
+    path: ZipPath, given: dict[str, Any], custom_objects: dict[str, Any] | None
+) -> dict[str, Any]:
+    """
+    Return the file's ``policy_kwargs`` if the given ones mean the same, else the given ones.
+
+    A loaded file keeps its own; the default that the constructor adds must not make a difference.
+    """
+    position = path.tell() if isinstance(path, io.IOBase) else None
+    data, _, _ = load_from_zip_file(path, custom_objects=custom_objects)
+    if isinstance(path, io.IOBase) and position is not None:
+        path.seek(position)
+    stored: dict[str, Any] = (data or {})["policy_kwargs"]
+    complete = partial(with_separate_extractors, (data or {})["policy_class"])
+    return stored if complete(given) == complete(stored) else given

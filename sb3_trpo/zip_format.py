@@ -70,7 +70,7 @@ def was_written_by_contrib(header: dict[str, Any]) -> bool:
     return "match_kl" not in header
 
 
-def warn_of_units(action_space: spaces.Space, target_kl: Any, cg_damping: float) -> None:  # noqa: ANN401
+def warn_of_units(action_space: spaces.Space[Any], target_kl: Any, cg_damping: float) -> None:
     """
     Say that δ and damping of a contrib file were per action dimension, where that differs.
 

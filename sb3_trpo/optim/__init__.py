@@ -1,7 +1,7 @@
 """The numerical core: trust-region steps on anything that yields a distribution. Torch alone."""
 
 from sb3_trpo.optim.conjugate_gradient import CGResult, conjugate_gradient
-from sb3_trpo.optim.fisher import FisherVectorProduct, choose_jacobian_form
+from sb3_trpo.optim.fisher import FisherVectorProduct, JacobianForm, choose_jacobian_form
 from sb3_trpo.optim.line_search import (
     LineSearchResult,
     Trial,
@@ -16,6 +16,7 @@ __all__ = [
     "CGResult",
     "Chunk",
     "FisherVectorProduct",
+    "JacobianForm",
     "LineSearchResult",
     "OldPolicy",
     "ParameterVector",

@@ -23,7 +23,8 @@ class CGResult:
     - ``"max_iterations"``: the budget is spent; ``x`` is the best point of the Krylov space so far;
     - ``"no_curvature"``: a direction with ``pᵀAp`` zero or negative to working precision. A is
       singular or indefinite there: more damping helps;
-    - ``"non_finite"``: ``b`` or a product with A held NaN or infinity; ``x`` is the last sound point.
+    - ``"non_finite"``: ``b`` or a product with A held NaN or infinity; ``x`` is the last sound
+      point.
 
     :param x: the approximate solution (P,)
     :param iterations: steps taken

@@ -90,13 +90,16 @@ class ForwardLinearisation:
         tangents = self._parameters.split(vector)
         with th.no_grad(), forward_ad.dual_level():
             duals = {
-                name: forward_ad.make_dual(tensor.detach(), tangent)
+                name: forward_ad.make_dual(  # type: ignore[no-untyped-call]  # torch has no hints
+                    tensor.detach(), tangent
+                )
                 for name, tensor, tangent in zip(
                     self._names, self._parameters.tensors, tangents, strict=True
                 )
             }
             dual = th.func.functional_call(self._caller, duals, (self._recompute,))
-            tangent = forward_ad.unpack_dual(dual).tangent
+            unpacked = forward_ad.unpack_dual(dual)  # type: ignore[no-untyped-call]  # as above
+        tangent: th.Tensor | None = unpacked.tangent
         return th.zeros_like(self._outputs) if tangent is None else tangent
 
     def vjp(self, cotangent: th.Tensor) -> th.Tensor:
@@ -115,9 +118,7 @@ class _Caller(th.nn.Module):
         return function()
 
 
-def _pull_back(
-    outputs: th.Tensor, parameters: ParameterVector, cotangent: th.Tensor
-) -> th.Tensor:
+def _pull_back(outputs: th.Tensor, parameters: ParameterVector, cotangent: th.Tensor) -> th.Tensor:
     grads = th.autograd.grad(
         outputs, parameters.tensors, cotangent, retain_graph=True, allow_unused=True
     )
@@ -211,9 +212,9 @@ def choose_jacobian_form(chunk: Chunk, module: th.nn.Module) -> JacobianForm:
     except (RuntimeError, NotImplementedError) as error:
         no_reverse = error
     try:
-        ForwardLinearisation(
-            outputs, parameters, module=module, recompute=chunk.dist_params
-        ).jvp(direction)
+        ForwardLinearisation(outputs, parameters, module=module, recompute=chunk.dist_params).jvp(
+            direction
+        )
         return "forward"
     except (RuntimeError, NotImplementedError) as no_forward:
         raise NotImplementedError(

@@ -134,7 +134,9 @@ def kl_matching_search(
     for i in range(max_iterations):
         trial = evaluate(fraction)
         passed = _passes(trial, old_surrogate, target_kl)
-        fallen = best is not None and fraction > best.step_fraction and trial.surrogate < best.surrogate
+        fallen = (
+            best is not None and fraction > best.step_fraction and trial.surrogate < best.surrogate
+        )
         if passed and (best is None or trial.surrogate > best.surrogate):
             best = trial
         if fallen or (passed and trial.kl >= CONTENT * target_kl):
@@ -143,7 +145,9 @@ def kl_matching_search(
             longest_passed = max(longest_passed, fraction)
         else:
             shortest_failed = min(shortest_failed, fraction)
-        fraction = _next_fraction(trial, target_kl, longest_passed, shortest_failed, shrinking_factor)
+        fraction = _next_fraction(
+            trial, target_kl, longest_passed, shortest_failed, shrinking_factor
+        )
     return LineSearchResult(best, max_iterations)
 
 

@@ -59,5 +59,5 @@ class ParameterVector:
         """
         return [
             part.view_as(tensor).to(tensor.dtype)
-            for part, tensor in zip(vector.split(self._sizes), self.tensors, strict=True)
+            for part, tensor in zip(vector.split_with_sizes(self._sizes), self.tensors, strict=True)
         ]

@@ -110,7 +110,7 @@ def trust_region_step(
     :param damping: λ in ``(F + λI) x = g``; >= 0. It shapes the direction alone
     :param cg_max_iterations: most Fisher-vector products in the solve; at least 1
     :param cg_relative_tolerance: of the solve, in [0, 1)
-    :param jacobian_form: how J v is computed, see :func:`~sb3_trpo.optim.fisher.choose_jacobian_form`
+    :param jacobian_form: how J v is computed, see :func:`choose_jacobian_form`
     :param line_search: chooses the fraction of the full step
     :return: the outcome and the figures of the step
     :raises ValueError: an option is out of range
@@ -277,9 +277,7 @@ def _move(
         return _measure(problem, gradient, step_fraction)
 
     try:
-        searched = line_search(
-            evaluate, old_surrogate=gradient.old_surrogate, target_kl=target_kl
-        )
+        searched = line_search(evaluate, old_surrogate=gradient.old_surrogate, target_kl=target_kl)
         if searched.accepted is None:
             parameters.write(old)
         else:
