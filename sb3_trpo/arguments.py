@@ -19,9 +19,11 @@ def _is_real(value: object) -> bool:
 
 
 def _whole(least: int) -> Callable[[Any], bool]:
-    return lambda value: (
-        isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
-    )
+    def accepts(value: object) -> bool:
+        is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        return is_whole and int(value) >= least  # type: ignore[call-overload]  # it is whole
+
+    return accepts
 
 
 def _is_positive_or_schedule(value: Any) -> bool:  # any wrong type may come

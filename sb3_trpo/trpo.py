@@ -219,8 +219,8 @@ class TRPO(OnPolicyAlgorithm):
             warnings.warn(
                 "Actor and critic share a features extractor. It learns from the actor alone, "
                 "since the critic must not move what the trust region has fixed, and so the "
-                "critic's fit is usually worse. policy_kwargs=dict(share_features_extractor=False) gives each "
-                "its own.",
+                "critic's fit is usually worse. "
+                "policy_kwargs=dict(share_features_extractor=False) gives each its own.",
                 stacklevel=2,
             )
 

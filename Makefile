@@ -1,0 +1,39 @@
+# Every command makes the virtual environment it needs, with the tested versions.
+PYTHON ?= python3
+VENV ?= .venv
+ENV ?= HalfCheetah-v5
+STEPS ?= 200000
+SEED ?= 0
+PIP = $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt
+
+.PHONY: train test test-all lint type
+
+# torch comes first and by itself: its pinned version then satisfies whoever asks for torch.
+$(VENV)/base: constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) $$(grep '^torch==' constraints.txt)
+	touch $@
+
+$(VENV)/train: $(VENV)/base pyproject.toml
+	$(PIP) --editable ".[mujoco,extra]"
+	touch $@
+
+$(VENV)/dev: $(VENV)/base pyproject.toml
+	$(PIP) --editable ".[dev]"
+	touch $@
+
+train: $(VENV)/train
+	$(VENV)/bin/python -W ignore::UserWarning examples/train.py --env $(ENV) --steps $(STEPS) --seed $(SEED)
+
+test: $(VENV)/dev
+	$(VENV)/bin/python -m pytest -n 2 -m "not slow"
+
+test-all: $(VENV)/dev
+	$(VENV)/bin/python -m pytest -n 2
+
+lint: $(VENV)/dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+type: $(VENV)/dev
+	$(VENV)/bin/mypy
