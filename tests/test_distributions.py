@@ -1,0 +1,161 @@
+import copy
+import math
+
+import pytest
+import torch as th
+from torch.distributions import Distribution as TorchDistribution
+
+from sb3_trpo.distributions import DistributionMap, register_distribution, unvalidated
+from tests.policies_under_test import ACTION_SPACES, detached, joint_kl, make_policy, observe
+
+ALL = [*ACTION_SPACES, "beta"]
+N = 6
+
+
+def two_policies(name):
+    """The same policy before and after a small change of all its parameters."""
+    old = make_policy(name)
+    new = copy.deepcopy(old) if "gsde" not in name else make_policy(name)
+    th.manual_seed(5)
+    with th.no_grad():
+        for parameter in new.parameters():
+            parameter += 0.2 * th.randn_like(parameter)
+    return old, new
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_kl_is_joint_and_matches_torch_and_monte_carlo(name):
+    old_policy, new_policy = two_policies(name)
+    observations = observe(N)
+    old = old_policy.get_distribution(observations)
+    new = new_policy.get_distribution(observations)
+    mapping = DistributionMap(old)
+    old_params, new_params = mapping.read(old), mapping.read(new)
+    kl = mapping.kl(old_params, new_params)
+    assert kl.shape == (N,)
+    assert th.allclose(kl, joint_kl(detached(old), detached(new)), rtol=1e-12)
+
+    # Monte Carlo with the torch distributions themselves, joint over action dimensions.
+    th.manual_seed(0)
+    samples = 200_000
+    parts_old = detached(old) if isinstance(detached(old), list) else [detached(old)]
+    parts_new = detached(new) if isinstance(detached(new), list) else [detached(new)]
+    gap = 0.0
+    for p, q in zip(parts_old, parts_new, strict=True):
+        actions = p.sample((samples,))
+        difference = p.log_prob(actions) - q.log_prob(actions)
+        gap = gap + (difference if difference.dim() == 2 else difference.sum(dim=2))
+    standard_error = gap.std(dim=0) / math.sqrt(samples)
+    assert (abs(gap.mean(dim=0) - kl) < 5 * standard_error).all()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_metric_is_the_hessian_of_the_kl(name):
+    policy = make_policy(name)
+    distribution = policy.get_distribution(observe(N))
+    mapping = DistributionMap(distribution)
+    params = mapping.read(distribution).detach()
+    metric = mapping.metric(params)
+    for row in range(N):
+        hessian = th.autograd.functional.hessian(
+            lambda new, row=row: mapping.kl(params[row : row + 1], new[None]).sum(), params[row]
+        )
+        vectors = th.zeros_like(params)
+        vectors[row] = th.randn(params.shape[1], dtype=th.float64)
+        expected = th.zeros_like(params)
+        expected[row] = hessian @ vectors[row]
+        assert th.allclose(metric(vectors), expected, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_rebuilt_distribution_is_the_same_in_double_precision(name):
+    policy = make_policy(name, th.float32)
+    observations = observe(N, th.float32)
+    distribution = policy.get_distribution(observations)
+    actions = distribution.sample()
+    mapping = DistributionMap(distribution)
+    rebuilt = mapping.build(mapping.read(distribution).double())
+    log_prob = rebuilt.log_prob(actions)
+    assert log_prob.dtype == th.float64
+    assert th.allclose(log_prob, distribution.log_prob(actions).double(), rtol=1e-4, atol=1e-4)
+    entropy = distribution.entropy()
+    if entropy is None:
+        assert rebuilt.entropy() is None
+    else:
+        assert th.allclose(rebuilt.entropy(), entropy.double(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_map_outlives_the_policy_rewriting_its_distribution(name):
+    policy = make_policy(name)
+    distribution = policy.get_distribution(observe(N))
+    mapping = DistributionMap(distribution)
+    params = mapping.read(distribution).detach().clone()
+    policy.get_distribution(observe(N, seed=9))  # rewrites the same object
+    assert th.equal(mapping.read(mapping.build(params)), params)
+
+
+class Held:
+    """The part of SB3's interface that the map uses."""
+
+    def __init__(self, distribution):
+        self.distribution = distribution
+
+
+def test_independent_normal_has_the_kl_of_its_base():
+    loc, scale = th.randn(4, 3, dtype=th.float64), th.rand(4, 3, dtype=th.float64) + 0.5
+    base = th.distributions.Normal(loc, scale)
+    held = Held(th.distributions.Independent(base, 1))
+    mapping = DistributionMap(held)
+    params = mapping.read(held)
+    other = params + 0.1
+    expected = th.distributions.kl_divergence(base, th.distributions.Normal(loc + 0.1, scale + 0.1))
+    assert th.allclose(mapping.kl(params, other), expected.sum(dim=1))
+    assert mapping.build(params).distribution.log_prob(loc).shape == (4,)
+
+
+class Unknown(TorchDistribution):
+    arg_constraints = {"rate": th.distributions.constraints.positive}
+
+    def __init__(self, rate, validate_args=None):
+        self.rate = rate
+        super().__init__(rate.shape, validate_args=validate_args)
+
+
+class Hidden(th.distributions.Exponential):
+    arg_constraints = {}
+
+
+def test_distribution_without_a_kl_names_the_registration():
+    with pytest.raises(ValueError, match="register_kl"):
+        DistributionMap(Held(Unknown(th.ones(2, 1))))
+
+
+def test_distribution_without_known_parameters_names_the_registration():
+    held = Held(Hidden(th.ones(2, 1)))
+    with pytest.raises(ValueError, match="register_distribution"):
+        DistributionMap(held)
+    register_distribution(Hidden, ("rate",))
+    mapping = DistributionMap(held)
+    assert mapping.read(held).shape == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ((int, ("rate",)), "distribution_class"),
+        ((Hidden, ()), "parameter_names"),
+        ((Hidden, (3,)), "parameter_names"),
+    ],
+)
+def test_bad_registration_is_refused(arguments, named):
+    with pytest.raises(ValueError, match=named):
+        register_distribution(*arguments)
+
+
+def test_validation_comes_back_after_an_exception():
+    before = TorchDistribution._validate_args
+    with pytest.raises(KeyError), unvalidated():
+        assert not th.distributions.Normal(th.tensor(math.nan), 1.0)._validate_args
+        raise KeyError
+    assert TorchDistribution._validate_args == before
