@@ -194,14 +194,14 @@ class OldActor:
         self._dist_params = precise(dist_params)
         self.metric = distribution_map.metric(dist_params)
         old = distribution_map.build(self._dist_params)
-        self._log_prob = old.log_prob(self._actions)
+        self._log_prob = distribution_map.log_prob(old, self._actions)
         entropy = old.entropy()
         self.entropy = -self._log_prob if entropy is None else entropy
 
     def surrogate(self, dist_params: th.Tensor) -> th.Tensor:
         """(n,) ratio · advantage + ent_coef · entropy."""
         new = self._map.build(dist_params)
-        log_prob = new.log_prob(self._actions)
+        log_prob = self._map.log_prob(new, self._actions)
         ratio = (log_prob - self._log_prob).exp()
         surrogate = ratio * self._advantages
         if self._ent_coef == 0:

@@ -242,6 +242,21 @@ class DistributionMap:
         distribution.distribution = built if self._is_list else built[0]
         return distribution
 
+    def log_prob(self, distribution: Distribution, actions: th.Tensor) -> th.Tensor:
+        """
+        Compute the joint log-probability, in the precision of the distribution's parameters.
+
+        :param distribution: as returned by :meth:`build`
+        :param actions: (N, A), or (N,) if discrete, as sampled
+        :return: (N,) nats
+        """
+        held = distribution.distribution
+        if isinstance(held, Bernoulli):
+            # Its log_prob takes the dtype of the actions. Elsewhere they promote, and must not be
+            # widened before: the inverse of a squashing clips by the epsilon of their dtype.
+            actions = actions.to(held.logits.dtype)
+        return distribution.log_prob(actions)
+
     def kl(self, old: th.Tensor, new: th.Tensor) -> th.Tensor:
         """
         Compute KL(old ‖ new) of the joint action distribution.

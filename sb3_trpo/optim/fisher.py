@@ -81,9 +81,13 @@ class ForwardLinearisation:
         self._outputs, self._parameters = outputs, parameters
         self._recompute = recompute
         self._caller = _Caller(module)
-        wanted = {id(tensor) for tensor in parameters.tensors}
-        names = {id(p): name for name, p in self._caller.named_parameters() if id(p) in wanted}
-        self._names = [names[id(tensor)] for tensor in parameters.tensors]
+        index = {id(tensor): i for i, tensor in enumerate(parameters.tensors)}
+        self._slots = [
+            (f"{prefix}.{name}", index[id(tensor)])
+            for prefix, part in self._caller.named_modules()
+            for name, tensor in part.named_parameters(recurse=False, remove_duplicate=False)
+            if id(tensor) in index
+        ]
 
     def jvp(self, vector: th.Tensor) -> th.Tensor:
         """Map v (P,) to J v (n, K)."""
@@ -91,13 +95,15 @@ class ForwardLinearisation:
         with th.no_grad(), forward_ad.dual_level():
             duals = {
                 name: forward_ad.make_dual(  # type: ignore[no-untyped-call]  # torch has no hints
-                    tensor.detach(), tangent
+                    self._parameters.tensors[i].detach(), tangents[i]
                 )
-                for name, tensor, tangent in zip(
-                    self._names, self._parameters.tensors, tangents, strict=True
-                )
+                for name, i in self._slots
             }
-            dual = th.func.functional_call(self._caller, duals, (self._recompute,))
+            # Each slot once, and no ties: a module reachable by two names would be swapped twice,
+            # and torch would then leave it with the dual numbers.
+            dual = th.func.functional_call(
+                self._caller, duals, (self._recompute,), tie_weights=False
+            )
             unpacked = forward_ad.unpack_dual(dual)  # type: ignore[no-untyped-call]  # as above
         tangent: th.Tensor | None = unpacked.tangent
         return th.zeros_like(self._outputs) if tangent is None else tangent

@@ -82,9 +82,7 @@ def test_recurrence_residual_stays_close_to_the_true_one(dtype, drift):
     eigenvalues = th.logspace(-1, 1, 50, dtype=th.float64)
     matrix = spectrum_matrix(eigenvalues, generator).to(dtype)
     b = th.randn(50, generator=generator, dtype=dtype)
-    result = conjugate_gradient(
-        lambda v: matrix @ v, b, max_iterations=40, relative_tolerance=0.0
-    )
+    result = conjugate_gradient(lambda v: matrix @ v, b, max_iterations=40, relative_tolerance=0.0)
     true = (b - matrix @ result.x).norm() / b.norm()
     assert abs(true.item() - result.relative_residual) < drift
 
