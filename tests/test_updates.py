@@ -1,0 +1,437 @@
+"""Updates on real rollouts: the bound, the outcomes, nothing lost."""
+
+import copy
+import math
+import random
+import warnings
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+
+from sb3_trpo import TRPO
+from tests.policies_under_test import ACTION_SPACES, BetaPolicy, SharedTrunkPolicy
+
+SPACES = {**ACTION_SPACES, "beta": (ACTION_SPACES["gaussian"][0], {})}
+
+
+class Noise(gym.Env):
+    """Random observations; the reward depends on observation and action of any space."""
+
+    def __init__(self, action_space, reward=None, length=10):
+        self.observation_space = spaces.Box(-1, 1, (5,), np.float32)
+        self.action_space = action_space
+        self.reward, self.length = reward, length
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        self.obs = self.np_random.uniform(-1, 1, 5).astype(np.float32)
+        return self.obs, {}
+
+    def step(self, action):
+        value = float(np.sum(np.asarray(action, dtype=np.float64) * self.obs[0]))
+        reward = value if self.reward is None else self.reward()
+        self.t += 1
+        self.obs = self.np_random.uniform(-1, 1, 5).astype(np.float32)
+        return self.obs, reward, False, self.t >= self.length, {}
+
+
+def make_model(name="gaussian", policy=None, reward=None, n_steps=64, **kwargs):
+    action_space, space_kwargs = SPACES[name]
+    space_kwargs = dict(space_kwargs)
+    use_sde = space_kwargs.pop("use_sde", False)
+    policy_kwargs = {"net_arch": [8], **space_kwargs, **kwargs.pop("policy_kwargs", {})}
+    policy = policy or (BetaPolicy if name == "beta" else "MlpPolicy")
+    model = TRPO(
+        policy,
+        Noise(action_space, reward),
+        n_steps=n_steps,
+        batch_size=32,
+        n_critic_updates=kwargs.pop("n_critic_updates", 1),
+        use_sde=use_sde,
+        policy_kwargs=policy_kwargs,
+        seed=0,
+        device="cpu",
+        **kwargs,
+    )
+    model.set_logger(configure(None, []))
+    return model
+
+
+def collect(model):
+    if model._last_obs is None:
+        _, model._test_callback = model._setup_learn(1000)
+    model.collect_rollouts(
+        model.env, model._test_callback, model.rollout_buffer, n_rollout_steps=model.n_steps
+    )
+
+
+def outputs(policy, observations):
+    """Parameters of the distributions, as plain float64 arrays."""
+    with th.no_grad():
+        d = policy.get_distribution(observations).distribution
+    if isinstance(d, list):
+        return [x.logits.double() for x in d]
+    if isinstance(d, th.distributions.Normal):
+        return [d.loc.double(), d.scale.double()]
+    if isinstance(d, th.distributions.Beta):
+        return [d.concentration1.double(), d.concentration0.double()]
+    return [d.logits.double()]
+
+
+def independent_kl(name, old, new):
+    """The joint KL(old ‖ new), averaged over states, from the textbook formulas."""
+    if name in ("gaussian", "gsde", "squashed_gsde"):
+        (m0, s0), (m1, s1) = old, new
+        return ((s1 / s0).log() + (s0**2 + (m0 - m1) ** 2) / (2 * s1**2) - 0.5).sum(1).mean()
+    if name == "beta":
+        (a0, b0), (a1, b1) = old, new
+
+        def log_beta(a, b):
+            return a.lgamma() + b.lgamma() - (a + b).lgamma()
+
+        kl = log_beta(a1, b1) - log_beta(a0, b0) + (a0 - a1) * a0.digamma()
+        kl = kl + (b0 - b1) * b0.digamma() + (a1 - a0 + b1 - b0) * (a0 + b0).digamma()
+        return kl.sum(1).mean()
+    if name == "bernoulli":
+        p, q = old[0].sigmoid(), new[0].sigmoid()
+        return (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).sum(1).mean()
+    total = 0.0
+    for a, b in zip(old, new, strict=True):
+        p, q = a.softmax(1), b.softmax(1)
+        total = total + (p * (p / q).log()).sum(1)
+    return total.mean()
+
+
+def state_of(model):
+    policy = model.policy
+    return (
+        [p.detach().clone() for p in policy.parameters()],
+        [b.clone() for b in policy.buffers()],
+        copy.deepcopy(policy.optimizer.state_dict()),
+        model._n_updates,
+    )
+
+
+def assert_same_state(before, after):
+    for left, right in zip(before[0] + before[1], after[0] + after[1], strict=True):
+        assert th.equal(left, right)
+    assert before[3] == after[3]
+    assert before[2]["param_groups"] == after[2]["param_groups"]
+    assert before[2]["state"].keys() == after[2]["state"].keys()
+    for key, state in before[2]["state"].items():
+        for name, value in state.items():
+            assert th.equal(value, after[2]["state"][key][name])
+
+
+def actor_of(model):
+    return {
+        n: p.detach().clone()
+        for n, p in model.policy.named_parameters()
+        if "value" not in n and "vf_" not in n
+    }
+
+
+def check_bound(name, n_updates, **kwargs):
+    model = make_model(name, **kwargs)
+    delta = kwargs["target_kl"]
+    moved = 0
+    for _ in range(n_updates):
+        collect(model)
+        observations = th.as_tensor(model.rollout_buffer.observations.reshape(-1, 5))
+        old_outputs = outputs(model.policy, observations)
+        old_actor = actor_of(model)
+        model.train()
+        kl = independent_kl(name, old_outputs, outputs(model.policy, observations)).item()
+        same = all(th.equal(p, old_actor[n]) for n, p in actor_of(model).items())
+        assert same or kl <= delta * (1 + 1e-4)
+        logged = model.logger.name_to_value["train/kl_divergence_loss"]
+        assert logged == pytest.approx(0.0 if same else kl, rel=1e-3, abs=1e-9)
+        moved += not same
+    assert moved > n_updates // 2  # the bound is not kept by standing still
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sub_sampling_factor", [1, 5])
+@pytest.mark.parametrize("match_kl", [True, False])
+@pytest.mark.parametrize("target_kl", [0.05, 0.01, 1e-4])
+@pytest.mark.parametrize("name", SPACES)
+def test_kl_stays_within_the_bound(name, target_kl, match_kl, sub_sampling_factor):
+    check_bound(
+        name,
+        30,
+        target_kl=target_kl,
+        match_kl=match_kl,
+        sub_sampling_factor=sub_sampling_factor,
+    )
+
+
+@pytest.mark.parametrize(
+    ("target_kl", "match_kl", "sub_sampling_factor"),
+    [(0.05, True, 1), (0.01, False, 5), (1e-4, True, 5)],
+)
+@pytest.mark.parametrize("name", SPACES)
+def test_kl_stays_within_the_bound_over_six_updates(name, target_kl, match_kl, sub_sampling_factor):
+    check_bound(
+        name, 6, target_kl=target_kl, match_kl=match_kl, sub_sampling_factor=sub_sampling_factor
+    )
+
+
+@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("sub_sampling_factor", [1, 3])
+def test_actor_batch_size_leaves_the_update_unchanged(name, sub_sampling_factor):
+    results = []
+    for size in (None, 64, 13):
+        model = make_model(name, actor_batch_size=size, sub_sampling_factor=sub_sampling_factor)
+        collect(model)
+        before = th.cat([p.reshape(-1) for p in actor_of(model).values()])
+        model.train()
+        results.append(th.cat([p.reshape(-1) for p in actor_of(model).values()]) - before)
+    for other in results[1:]:
+        # Rounding of float32 sums enters the direction through 15 CG iterations.
+        assert (other - results[0]).norm() <= 1e-3 * results[0].norm()
+
+
+def test_search_that_finds_nothing_leaves_the_actor_and_fits_the_critic():
+    model = make_model(line_search_max_iter=1, match_kl=False, target_kl=1e4)
+    collect(model)
+    actor, everything = actor_of(model), state_of(model)
+    model.train()
+    log = model.logger.name_to_value
+    assert log["train/is_line_search_success"] == 0
+    assert log["train/kl_divergence_loss"] == 0
+    assert log["train/step_fraction"] == 0
+    assert all(th.equal(p, actor[n]) for n, p in actor_of(model).items())
+    assert any(
+        not th.equal(p, q) for p, q in zip(model.policy.parameters(), everything[0], strict=True)
+    )
+    assert model._n_updates == 1
+
+
+def freeze_actor(model):
+    for name, parameter in model.policy.named_parameters():
+        if "value" not in name:
+            parameter.requires_grad_(False)
+
+
+@pytest.mark.parametrize("case", ["equal advantages", "no budget", "frozen actor"])
+def test_nothing_to_do_still_fits_the_critic(case):
+    kwargs = {"target_kl": (lambda _: 0.0) if case == "no budget" else 0.01}
+    model = make_model(**kwargs)
+    if case == "frozen actor":
+        freeze_actor(model)
+    collect(model)
+    if case == "equal advantages":
+        model.rollout_buffer.advantages[:] = 0.1
+    actor = actor_of(model)
+    value_net = model.policy.value_net.weight.detach().clone()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.train()
+    assert all(th.equal(p, actor[n]) for n, p in actor_of(model).items())
+    assert not th.equal(model.policy.value_net.weight, value_net)
+    assert model.logger.name_to_value["train/is_line_search_success"] == 0
+    assert model.logger.name_to_value["train/update_skipped"] == 0
+
+
+def poison(model, case):
+    buffer = model.rollout_buffer
+    if case == "reward":
+        buffer.rewards[3, 0] = math.inf
+        buffer.compute_returns_and_advantage(th.zeros(1), np.zeros(1))
+    elif case == "advantage":
+        buffer.advantages[5, 0] = math.nan
+    elif case == "huge":
+        buffer.returns[:] = 1e30
+
+
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        ("reward", "non-finite reward"),
+        ("advantage", "non-finite advantage"),
+        ("huge", "non-finite value loss"),
+    ],
+)
+def test_bad_batch_is_skipped_whole_and_three_in_a_row_raise(case, reason):
+    model = make_model(learning_rate=lambda _: 1e-3)
+    collect(model)
+    model.train()
+    before = state_of(model)
+    for skipped in (1, 2):
+        collect(model)
+        poison(model, case)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model.train()
+        ours = [w for w in caught if "Update skipped" in str(w.message)]
+        assert len(ours) == (1 if skipped == 1 else 0)
+        assert_same_state(before, state_of(model))
+        assert model.logger.name_to_value["train/update_skipped"] == skipped
+        assert model.logger.name_to_value["train/skip_reason"] == reason
+    collect(model)
+    poison(model, case)
+    with pytest.raises(RuntimeError, match=reason):
+        model.train()
+    assert_same_state(before, state_of(model))
+    collect(model)
+    model.train()
+    assert model._n_updates == before[3] + 1
+
+
+class Interrupted(ActorCriticPolicy):
+    """Raises at the n-th pass of the actor or of the critic."""
+
+    fuse = {"actor": 10**9, "critic": 10**9}  # noqa: RUF012
+    error = KeyboardInterrupt
+
+    def _burn(self, which):
+        self.fuse[which] -= 1
+        if self.fuse[which] <= 0:
+            self.fuse[which] = 10**9
+            raise self.error
+
+    def get_distribution(self, obs):
+        self._burn("actor")
+        return super().get_distribution(obs)
+
+    def predict_values(self, obs):
+        self._burn("critic")
+        return super().predict_values(obs)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+@pytest.mark.parametrize(
+    ("which", "passes"), [("actor", n) for n in range(1, 6)] + [("critic", n) for n in range(1, 4)]
+)
+def test_interrupted_update_changes_nothing_and_can_be_repeated(which, passes, error):
+    model = make_model(policy=Interrupted)
+    for _ in range(2):
+        collect(model)
+        model.train()
+    collect(model)
+    before = state_of(model)
+    Interrupted.error = error
+    Interrupted.fuse[which] = passes
+    with pytest.raises(error):
+        model.train()
+    assert_same_state(before, state_of(model))
+    model.train()
+    assert model._n_updates == before[3] + 1
+
+
+def test_nearly_deterministic_policy_is_moved_within_the_bound_or_left():
+    for log_std in (-10.0, -20.0, -60.0):
+        model = make_model(policy_kwargs={"log_std_init": log_std})
+        collect(model)
+        before = state_of(model)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model.train()
+        assert all(th.isfinite(p).all() for p in model.policy.parameters())
+        if model.logger.name_to_value["train/update_skipped"]:
+            assert_same_state(before, state_of(model))
+
+
+def test_batch_of_one_state_is_learnt_from():
+    model = make_model()
+    collect(model)
+    model.rollout_buffer.observations[:] = model.rollout_buffer.observations[:1]
+    model.train()
+    assert model.logger.name_to_value["train/kl_utilization"] > 0
+
+
+def test_actor_that_shares_its_trunk_is_moved_by_the_trust_region_alone():
+    models = []
+    for epochs in (1, 0):
+        models.append(make_model(policy=SharedTrunkPolicy, n_critic_updates=epochs))
+        collect(models[-1])
+        models[-1].train()
+    model, check = models
+    shared = [n for n, _ in model.policy.named_parameters() if not n.startswith("value_net")]
+    ours, reference = model.policy.state_dict(), check.policy.state_dict()
+    assert all(th.equal(ours[n], reference[n]) for n in shared)
+    assert not th.equal(ours["value_net.weight"], reference["value_net.weight"])
+
+
+class ValueFromActor(SharedTrunkPolicy):
+    """The critic has no parameter of its own."""
+
+    def predict_values(self, obs):
+        return self.get_distribution(obs).distribution.loc.sum(dim=1, keepdim=True)
+
+
+def test_critic_without_parameters_is_left_out():
+    model = make_model(policy=ValueFromActor)
+    collect(model)
+    model.train()
+    assert model._n_updates == 1
+    assert model.logger.name_to_value["train/kl_utilization"] > 0.5
+
+
+class Normalised(BaseFeaturesExtractor):
+    def __init__(self, observation_space, dropout=0.0):
+        super().__init__(observation_space, 6)
+        self.layers = th.nn.Sequential(
+            th.nn.Linear(5, 6), th.nn.BatchNorm1d(6), th.nn.Tanh(), th.nn.Dropout(dropout)
+        )
+
+    def forward(self, observations):
+        return self.layers(observations)
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_batch_norm_and_dropout_keep_the_kl_after_the_critics_fit(share):
+    model = make_model(
+        target_kl=0.01,
+        policy_kwargs={
+            "features_extractor_class": Normalised,
+            "features_extractor_kwargs": {"dropout": 0.3},
+            "share_features_extractor": share,
+        },
+    )
+    critic_buffers_moved = False
+    for _ in range(5):
+        collect(model)
+        observations = th.as_tensor(model.rollout_buffer.observations.reshape(-1, 5))
+        old = outputs(model.policy, observations)
+        actor_buffers = [b.clone() for b in model.policy.pi_features_extractor.buffers()]
+        critic_buffers = [b.clone() for b in model.policy.vf_features_extractor.buffers()]
+        model.train()
+        model.policy.set_training_mode(False)
+        kl = independent_kl("gaussian", old, outputs(model.policy, observations))
+        assert 0.009 <= kl <= 0.01 * (1 + 1e-4)
+        now = list(model.policy.pi_features_extractor.buffers())
+        assert all(th.equal(x, y) for x, y in zip(actor_buffers, now, strict=True))
+        now = list(model.policy.vf_features_extractor.buffers())
+        critic_buffers_moved |= any(
+            not th.equal(x, y) for x, y in zip(critic_buffers, now, strict=True)
+        )
+    assert critic_buffers_moved == (not share)
+
+
+def test_frozen_log_std_stays_frozen():
+    model = make_model()
+    model.policy.log_std.requires_grad_(False)
+    before = model.policy.log_std.clone()
+    collect(model)
+    model.train()
+    assert th.equal(model.policy.log_std, before)
+    assert model.logger.name_to_value["train/kl_utilization"] > 0.5
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_actor_step_draws_no_random_numbers(name):
+    model = make_model(name, n_critic_updates=0, sub_sampling_factor=2)
+    collect(model)
+    states = th.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    model.train()
+    assert th.equal(th.get_rng_state(), states[0])
+    assert np.array_equal(np.random.get_state()[1], states[1])
+    assert random.getstate() == states[2]
