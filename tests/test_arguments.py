@@ -1,0 +1,147 @@
+"""Bad input: every refusal names the argument and its value."""
+
+import inspect
+import math
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import sb3_contrib
+import torch as th
+from gymnasium import spaces
+
+from sb3_trpo import TRPO
+
+WRONG = {
+    "learning_rate": [-1e-3, math.nan, "fast"],
+    "n_steps": [0, -5, 2.5],
+    "batch_size": [0, -1, 12.5],
+    "gamma": [-0.1, 1.1, math.nan],
+    "cg_max_steps": [0, -1, 1.5],
+    "cg_damping": [-0.1, math.nan, math.inf],
+    "line_search_shrinking_factor": [0.0, 1.0, math.nan],
+    "line_search_max_iter": [0, -2, None],
+    "n_critic_updates": [-1, 0.5, None],
+    "gae_lambda": [-0.5, 2, math.nan],
+    "use_sde": [1, "yes", None],
+    "sde_sample_freq": [-2, 0.5, None],
+    "normalize_advantage": [1, "no", None],
+    "target_kl": [0, -0.01, math.nan, math.inf, None],
+    "sub_sampling_factor": [0, 129, 1.5],
+    "stats_window_size": [0, -1, 1.5],
+    "ent_coef": [math.nan, math.inf, "0"],
+    "max_grad_norm": [-1, math.nan, math.inf],
+    "cg_relative_tolerance": [-0.1, 1.0, math.nan],
+    "match_kl": [1, "no", None],
+    "actor_batch_size": [0, -1, 1.5],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(n, v) for n, vs in WRONG.items() for v in vs])
+def test_argument_out_of_range_is_named_with_its_value(name, value):
+    with pytest.raises(ValueError, match=name) as caught:
+        TRPO("MlpPolicy", "Pendulum-v1", **{"n_steps": 128, name: value})
+    assert repr(value) in str(caught.value)
+
+
+def test_signature_is_contribs_with_ours_keyword_only_after_it():
+    theirs = inspect.signature(sb3_contrib.TRPO).parameters
+    ours = inspect.signature(TRPO).parameters
+    assert list(ours)[: len(theirs)] == list(theirs)
+    assert all(ours[name].default == theirs[name].default for name in theirs)
+    added = list(ours)[len(theirs) :]
+    assert all(ours[name].kind is inspect.Parameter.KEYWORD_ONLY for name in added)
+
+
+def test_unknown_policy_alias_lists_the_known_ones():
+    with pytest.raises(ValueError, match=r"MlpPolicy.*'LstmPolicy'"):
+        TRPO("LstmPolicy", "CartPole-v1")
+
+
+class OfSpaces(gym.Env):
+    def __init__(self, observation_space, action_space):
+        self.observation_space, self.action_space = observation_space, action_space
+
+    def reset(self, *, seed=None, options=None):
+        return self.observation_space.sample(), {}
+
+
+VECTOR = spaces.Box(-1, 1, (2,), np.float32)
+
+
+@pytest.mark.parametrize(
+    "action_space",
+    [
+        spaces.Tuple([spaces.Discrete(2)]),
+        spaces.MultiBinary([2, 3]),
+        spaces.Box(-np.inf, np.inf, (2,), np.float32),
+    ],
+)
+def test_unsupported_action_space_is_refused(action_space):
+    with pytest.raises(ValueError, match=r"[Aa]ction"):
+        TRPO("MlpPolicy", OfSpaces(VECTOR, action_space))
+
+
+def test_mlp_policy_on_dict_observations_is_refused():
+    with pytest.raises(ValueError, match="MultiInputPolicy"):
+        TRPO("MlpPolicy", OfSpaces(spaces.Dict(a=VECTOR), spaces.Discrete(2)))
+
+
+def test_single_sample_cannot_be_normalised():
+    with pytest.raises(ValueError, match="n_steps"):
+        TRPO("MlpPolicy", "CartPole-v1", n_steps=1, batch_size=1)
+
+
+def test_batch_size_that_does_not_divide_warns():
+    with pytest.warns(UserWarning, match="batch_size=48"):
+        TRPO("MlpPolicy", "CartPole-v1", n_steps=64, batch_size=48)
+
+
+def test_optimizer_with_a_closure_is_refused():
+    with pytest.raises(ValueError, match="LBFGS"):
+        TRPO("MlpPolicy", "CartPole-v1", policy_kwargs={"optimizer_class": th.optim.LBFGS})
+
+
+def test_schedule_that_returns_nan_is_named():
+    model = TRPO(
+        "MlpPolicy", "CartPole-v1", n_steps=32, batch_size=32, target_kl=lambda _: math.nan
+    )
+    before = model.policy.state_dict()["action_net.weight"].clone()
+    with pytest.raises(ValueError, match="target_kl"):
+        model.learn(32)
+    assert th.equal(model.policy.action_net.weight, before)
+
+
+class Poisoned(gym.Env):
+    """Returns NaN in one observation: at reset, at a step, or at the end of an episode."""
+
+    def __init__(self, at, as_dict=False):
+        box = spaces.Box(-1, 1, (2,), np.float32)
+        self.as_dict, self.at = as_dict, at
+        self.observation_space = spaces.Dict(x=box) if as_dict else box
+        self.action_space = spaces.Discrete(2)
+
+    def _observe(self, bad):
+        x = np.full(2, np.nan if bad else 0.5, np.float32)
+        return {"x": x} if self.as_dict else x
+
+    def reset(self, *, seed=None, options=None):
+        self.t = 0
+        return self._observe(self.at == "reset"), {}
+
+    def step(self, action):
+        self.t += 1
+        done = self.t == 10
+        bad = (self.at == "step" and self.t == 7) or (self.at == "terminal" and done)
+        return self._observe(bad), 0.0, False, done, {}
+
+
+@pytest.mark.parametrize("as_dict", [False, True])
+@pytest.mark.parametrize(("at", "step"), [("reset", 0), ("step", 7), ("terminal", 10)])
+def test_non_finite_observation_names_environment_and_step(at, step, as_dict):
+    policy = "MultiInputPolicy" if as_dict else "MlpPolicy"
+    model = TRPO(policy, Poisoned(at, as_dict), n_steps=32, batch_size=32)
+    before = [p.clone() for p in model.policy.parameters()]
+    with pytest.raises(ValueError, match=rf"Environment 0 .* timestep {step}"):
+        model.learn(64)
+    assert all(th.equal(p, q) for p, q in zip(before, model.policy.parameters(), strict=True))

@@ -1,0 +1,58 @@
+"""Imports run one way."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sb3_trpo
+
+ROOT = Path(sb3_trpo.__file__).parent
+ALLOWED_IN_CORE = {"torch", "sb3_trpo.optim", *sys.stdlib_module_names}
+REQUIRED = {"torch", "numpy", "gymnasium", "stable_baselines3", "sb3_trpo"}
+
+
+def imported(path):
+    """Modules imported at run time (not under TYPE_CHECKING)."""
+    tree = ast.parse(path.read_text())
+    skipped = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.dump(block.test)
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in {path}"
+            yield node.module
+
+
+def test_core_imports_torch_and_the_standard_library_alone():
+    for path in (ROOT / "optim").glob("*.py"):
+        for module in imported(path):
+            inside = module == "sb3_trpo.optim" or module.startswith("sb3_trpo.optim.")
+            assert inside or module.split(".")[0] in ALLOWED_IN_CORE, (path, module)
+
+
+def test_nothing_below_trpo_imports_it():
+    for path in ROOT.rglob("*.py"):
+        if path.name not in ("trpo.py", "__init__.py"):
+            assert "sb3_trpo.trpo" not in set(imported(path)), path
+
+
+def test_package_imports_only_what_it_requires():
+    for path in ROOT.rglob("*.py"):
+        for module in imported(path):
+            assert module.split(".")[0] in REQUIRED | set(sys.stdlib_module_names), (path, module)
+
+
+@pytest.mark.parametrize("optional", ["sb3_contrib", "mujoco", "tensorboard", "rich", "tqdm"])
+def test_optional_packages_are_not_needed_to_import(optional):
+    code = f"import sys; sys.modules[{optional!r}] = None; from sb3_trpo import TRPO"
+    subprocess.run([sys.executable, "-c", code], check=True)
