@@ -198,7 +198,7 @@ def choose_jacobian_form(chunk: Chunk, module: th.nn.Module) -> JacobianForm:
     default networks, since its graph is built once per update. Some operations lack it (a custom
     ``autograd.Function`` marked once-differentiable, cuDNN's LSTM).
 
-    :param chunk: a few samples to try on
+    :param chunk: the samples to try on
     :param module: owns the parameters
     :return: the form to use from now on
     :raises NotImplementedError: the network supports neither

@@ -118,9 +118,43 @@ def test_non_finite_product_keeps_the_last_sound_point(bad_call, value):
         if bad_call > 1
         else th.zeros_like(b)
     )
-    assert result.stopped_by in ("non_finite", "no_curvature")
+    assert result.stopped_by == "non_finite"
     assert result.iterations == bad_call - 1
     assert th.equal(result.x, sound)
+
+
+def test_product_is_asked_for_once_per_iteration():
+    calls = 0
+
+    def matvec(v):
+        nonlocal calls
+        calls += 1
+        return th.linspace(1, 3, 6, dtype=th.float64) * v
+
+    b = th.ones(6, dtype=th.float64)
+    result = conjugate_gradient(matvec, b, max_iterations=4, relative_tolerance=0.0)
+    assert (calls, result.iterations, result.stopped_by) == (4, 4, "max_iterations")
+
+
+@property_test
+@given(seed=SEEDS, log_tolerance=st.floats(-8, -1))
+def test_solve_ends_at_the_first_iterate_within_tolerance(seed, log_tolerance):
+    generator = th.Generator().manual_seed(seed)
+    matrix = spectrum_matrix(th.linspace(0.1, 5, 30, dtype=th.float64), generator)
+    b = th.randn(30, generator=generator, dtype=th.float64)
+    tolerance = 10**log_tolerance
+
+    def solve(steps):
+        return conjugate_gradient(
+            lambda v: matrix @ v, b, max_iterations=steps, relative_tolerance=tolerance
+        )
+
+    result = solve(60)
+    assert result.stopped_by == "converged"
+    true = (b - matrix @ result.x).norm() / b.norm()
+    assert true <= tolerance * (1 + 1e-4)  # the recurrence drifts by rounding
+    shorter = solve(result.iterations - 1) if result.iterations > 1 else None
+    assert shorter is None or shorter.stopped_by == "max_iterations"
 
 
 def test_zero_and_non_finite_right_hand_sides_need_no_product():
@@ -134,6 +168,21 @@ def test_zero_and_non_finite_right_hand_sides_need_no_product():
     )
     assert bad.stopped_by == "non_finite"
     assert th.equal(bad.x, th.zeros(2))
+
+
+@pytest.mark.parametrize("dtype", [th.float32, th.float64])
+def test_tiny_right_hand_side_is_solved_like_a_large_one(dtype):
+    """A solve that compares with absolute constants would stop at once."""
+    generator = th.Generator().manual_seed(2)
+    matrix = spectrum_matrix(th.linspace(0.1, 5, 30, dtype=th.float64), generator).to(dtype)
+    b = th.randn(30, generator=generator, dtype=dtype)
+    one = conjugate_gradient(lambda v: matrix @ v, b, max_iterations=30, relative_tolerance=1e-3)
+    tiny = conjugate_gradient(
+        lambda v: matrix @ v, b * 1e-12, max_iterations=30, relative_tolerance=1e-3
+    )
+    assert one.iterations == tiny.iterations < 30
+    slack = 1e-4 if dtype == th.float32 else 1e-10
+    assert (tiny.x * 1e12 - one.x).norm() <= slack * one.x.norm()
 
 
 def test_scale_of_b_changes_nothing_but_the_scale_of_x():

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sb3_trpo.optim import Trial, backtracking_search, kl_matching_search
 
 DELTA = 0.01
+property_test = settings(max_examples=150, deadline=None, derandomize=True)
 BOTH = pytest.mark.parametrize("search", [backtracking_search, kl_matching_search])
 
 
@@ -88,7 +89,7 @@ def test_non_finite_surrogate_never_passes(search, bad):
 
 
 @BOTH
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_non_finite_kl_never_passes(search, bad):
     result, trials = run(search, lambda s: bad if s > 0.5 else 0.95 * DELTA, lambda s: s)
     assert result.accepted.step_fraction <= 0.5
@@ -98,6 +99,46 @@ def test_non_finite_kl_never_passes(search, bad):
 @BOTH
 def test_equal_surrogate_is_no_improvement(search):
     assert run(search, lambda _: 0.0, lambda _: 0.0)[0].accepted is None
+
+
+@property_test
+@given(
+    log_scale=st.floats(-3, 3),
+    quartic=st.floats(0, 1),
+    cubic=st.floats(-0.3, 0.3),
+)
+def test_kl_matching_spends_the_budget_on_smooth_curves(log_scale, quartic, cubic):
+    """Even where the full step is a thousand times off in KL, ten trials are enough."""
+
+    def kl(s):
+        length = s * math.sqrt(10**log_scale)
+        return DELTA * (length**2 + cubic * length**3 + quartic * length**4)
+
+    result, trials = run(kl_matching_search, kl, lambda s: s)
+    assert 0.9 * DELTA <= result.accepted.kl <= DELTA
+    assert result.accepted in trials
+
+
+@property_test
+@given(
+    log_scale=st.floats(-2, 2),
+    peak=st.floats(0.05, 5),
+    break_at=st.floats(0.1, 4),
+    broken=st.sampled_from([math.nan, math.inf, 1.0]),
+)
+def test_search_on_smooth_curves_with_a_cliff_obeys_the_rule(log_scale, peak, break_at, broken):
+    result, trials = run(
+        kl_matching_search,
+        lambda s: broken if s > break_at else 10**log_scale * DELTA * s**2,
+        lambda s: s * (2 * peak - s),
+    )
+    passing = [t for t in trials if t.kl <= DELTA and t.surrogate > 0]
+    assert result.accepted == max(passing, key=lambda t: t.surrogate, default=None)
+    longest_passed = 0.0
+    for trial in trials[:-1]:  # never beyond twice the longest that passed, but for the first
+        if trial in passing:
+            longest_passed = max(longest_passed, trial.step_fraction)
+    assert trials[-1].step_fraction <= max(1.0, 2 * longest_passed)
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
