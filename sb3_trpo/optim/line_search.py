@@ -68,8 +68,8 @@ def _check(target_kl: float, shrinking_factor: float, max_iterations: int) -> No
 
 
 def _passes(trial: Trial, old_surrogate: float, target_kl: float) -> bool:
-    # Comparisons with NaN are False, infinity in the surrogate is no improvement.
-    return trial.kl <= target_kl and old_surrogate < trial.surrogate < math.inf
+    # Comparisons with NaN are False; infinity is no improvement, and no KL either.
+    return -math.inf < trial.kl <= target_kl and old_surrogate < trial.surrogate < math.inf
 
 
 def backtracking_search(

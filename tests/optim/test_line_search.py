@@ -104,7 +104,7 @@ def test_equal_surrogate_is_no_improvement(search):
 @property_test
 @given(
     log_scale=st.floats(-3, 3),
-    quartic=st.floats(0, 1),
+    quartic=st.floats(0.1, 1),  # keeps the curve rising whatever the cubic term
     cubic=st.floats(-0.3, 0.3),
 )
 def test_kl_matching_spends_the_budget_on_smooth_curves(log_scale, quartic, cubic):
