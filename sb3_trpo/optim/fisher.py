@@ -40,20 +40,29 @@ class ReverseLinearisation:
     derivative of every operation in the network.
 
     :param outputs: (n, K), with its graph
-    :param parameters: what ``outputs`` depends on
+    :param parameters: what J is with respect to
     """
 
     def __init__(self, outputs: th.Tensor, parameters: ParameterVector) -> None:
         self._outputs, self._parameters = outputs, parameters
         self._cotangent = th.zeros_like(outputs, requires_grad=True)
-        self._pullback = th.autograd.grad(
-            outputs, parameters.tensors, self._cotangent, create_graph=True
-        )
+        # These samples may use a part of the parameters (experts, a frozen branch), or none. What
+        # is used but has no graph stays in, so that jvp raises: it has no second derivative.
+        pullback = _grad_where_used(outputs, parameters, self._cotangent, create_graph=True)
+        self._used = [i for i, part in enumerate(pullback) if part is not None]
+        self._pullback = [part for part in pullback if part is not None]
 
     def jvp(self, vector: th.Tensor) -> th.Tensor:
         """Map v (P,) to J v (n, K)."""
+        if not self._used:
+            return th.zeros_like(self._outputs)
         tangents = self._parameters.split(vector)
-        return th.autograd.grad(self._pullback, self._cotangent, tangents, retain_graph=True)[0]
+        return th.autograd.grad(
+            self._pullback,
+            self._cotangent,
+            [tangents[i] for i in self._used],
+            retain_graph=True,
+        )[0]
 
     def vjp(self, cotangent: th.Tensor) -> th.Tensor:
         """Map u (n, K) to Jᵀu (P,)."""
@@ -125,10 +134,23 @@ class _Caller(th.nn.Module):
 
 
 def _pull_back(outputs: th.Tensor, parameters: ParameterVector, cotangent: th.Tensor) -> th.Tensor:
-    grads = th.autograd.grad(
-        outputs, parameters.tensors, cotangent, retain_graph=True, allow_unused=True
+    return parameters.flatten(_grad_where_used(outputs, parameters, cotangent, create_graph=False))
+
+
+def _grad_where_used(
+    outputs: th.Tensor, parameters: ParameterVector, cotangent: th.Tensor, *, create_graph: bool
+) -> Sequence[th.Tensor | None]:
+    """Differentiate; None for each parameter that ``outputs`` does not depend on."""
+    if not outputs.requires_grad:
+        return [None] * len(parameters.tensors)
+    return th.autograd.grad(
+        outputs,
+        parameters.tensors,
+        cotangent,
+        retain_graph=True,
+        create_graph=create_graph,
+        allow_unused=True,
     )
-    return parameters.flatten(grads)
 
 
 class FisherVectorProduct:

@@ -185,6 +185,14 @@ class NoForwardMode(OnceDifferentiable):
         raise NotImplementedError("no forward mode")
 
 
+class DetachedBackward(OnceDifferentiable):
+    """Its backward loses the graph without saying so."""
+
+    @staticmethod
+    def backward(ctx, grad):
+        return (grad * ctx.saved_tensors[0].cos()).detach()
+
+
 class SineNet(th.nn.Module):
     def __init__(self, sine):
         super().__init__()
@@ -204,9 +212,104 @@ def test_forward_mode_leaves_the_module_its_own_parameters():
         assert (id(parameter), True) == (before[name][0], th.equal(parameter, before[name][1]))
 
 
+class Experts(th.nn.Module):
+    """Each sample uses one of two layers, so a chunk may use only one of them."""
+
+    def __init__(self):
+        super().__init__()
+        th.manual_seed(0)
+        self.experts = th.nn.ModuleList([th.nn.Linear(3, 2).double() for _ in range(2)])
+
+    def chunk(self, inputs):
+        return ExpertsChunk(self, inputs)
+
+
+class ExpertsChunk:
+    def __init__(self, module, inputs):
+        self.module, self.inputs = module, inputs
+        self.weights = th.ones(len(inputs), dtype=th.float64)
+
+    def dist_params(self):
+        which = (self.inputs[:, 0] > 0).long()
+        outputs = self.inputs.new_zeros(len(self.inputs), 2)
+        for i in which.unique().tolist():
+            outputs[which == i] = self.module.experts[i](self.inputs[which == i]).tanh()
+        return outputs
+
+    def metric(self, vectors):
+        return vectors
+
+
+@pytest.mark.parametrize("form", ["reverse", "forward"])
+@pytest.mark.parametrize("frozen", [None, 0])
+def test_chunk_may_use_a_part_of_the_parameters(form, frozen):
+    module = Experts()
+    if frozen is not None:
+        module.experts[frozen].requires_grad_(False)
+    inputs = th.randn(12, 3, dtype=th.float64, generator=th.Generator().manual_seed(0))
+    inputs = inputs[inputs[:, 0].argsort()]  # the first rows use one layer, the last the other
+    parameters = ParameterVector([p for p in module.parameters() if p.requires_grad])
+
+    def product_of(chunks):
+        return FisherVectorProduct(
+            chunks, chunks, parameters, module=module, form=form, total_weight=12.0
+        )
+
+    # The metric is the identity, so F is JᵀJ / N, with J entry by entry.
+    whole = module.chunk(inputs)
+    rows = [
+        parameters.flatten(
+            th.autograd.grad(entry, parameters.tensors, retain_graph=True, allow_unused=True)
+        )
+        for entry in whole.dist_params().reshape(-1)
+        if entry.requires_grad
+    ]
+    jacobian = th.stack(rows)
+    vector = th.randn(len(parameters), dtype=th.float64, generator=th.Generator().manual_seed(1))
+    expected = jacobian.T @ (jacobian @ vector) / 12
+    in_one = product_of([whole])(vector)
+    in_parts = product_of([module.chunk(inputs[i : i + 2]) for i in range(0, 12, 2)])(vector)
+    assert (in_one - expected).norm() <= 1e-12 * expected.norm()
+    assert (in_parts - expected).norm() <= 1e-12 * expected.norm()
+
+
+@pytest.mark.parametrize("form", ["reverse", "forward"])
+def test_buffers_and_gradients_are_left_alone(form):
+    policy = make_policy("gaussian")
+    state = {name: value.clone() for name, value in policy.state_dict().items()}
+    assert_matches(policy, form, directions=2)
+    assert all(p.grad is None for p in policy.parameters())
+    assert all(th.equal(value, state[name]) for name, value in policy.state_dict().items())
+
+
+def test_forms_agree_where_both_exist_and_forward_works_where_reverse_does_not():
+    forward_only = SineNet(OnceDifferentiable)
+    parameters = ParameterVector(list(forward_only.parameters()))
+    forward_only.weights, forward_only.metric = th.ones(4), lambda vectors: 3 * vectors
+    vector = th.randn(len(parameters), generator=th.Generator().manual_seed(1))
+    ours = FisherVectorProduct(
+        [forward_only],
+        [forward_only],
+        parameters,
+        module=forward_only,
+        form="forward",
+        total_weight=4.0,
+    )(vector)
+    jacobian = th.stack(
+        [
+            parameters.flatten(th.autograd.grad(entry, parameters.tensors, retain_graph=True))
+            for entry in forward_only.dist_params().reshape(-1)
+        ]
+    )
+    expected = 3 * jacobian.T @ (jacobian @ vector) / 4
+    assert (ours - expected).norm() <= 1e-5 * expected.norm()
+
+
 def test_form_is_chosen_by_what_the_network_supports():
     forward_only = SineNet(OnceDifferentiable)
     assert choose_jacobian_form(forward_only, forward_only) == "forward"
+    silent = SineNet(DetachedBackward)
+    assert choose_jacobian_form(silent, silent) == "forward"
     neither = SineNet(NoForwardMode)
     with pytest.raises(NotImplementedError, match="neither"):
         choose_jacobian_form(neither, neither)
