@@ -14,7 +14,7 @@ from typing import Any
 
 import torch as th
 from stable_baselines3.common.distributions import Distribution
-from torch.distributions import Bernoulli, Categorical, Independent, Normal, kl_divergence
+from torch.distributions import Bernoulli, Categorical, Independent, Laplace, Normal, kl_divergence
 from torch.distributions import Distribution as TorchDistribution
 
 Metric = Callable[[th.Tensor], th.Tensor]
@@ -55,10 +55,17 @@ def _bernoulli_metric(bernoulli: Bernoulli) -> Callable[..., tuple[th.Tensor, ..
     return lambda logits: (variance * logits,)
 
 
+def _laplace_metric(laplace: Laplace) -> Callable[..., tuple[th.Tensor, ...]]:
+    # Written out, since autograd takes the |Δloc| in the KL to be flat at 0 and finds no curvature.
+    precision = laplace.scale**-2
+    return lambda loc, scale: (precision * loc, precision * scale)
+
+
 _FAMILIES: dict[type[TorchDistribution], Family] = {
     Normal: Family(("loc", "scale"), _normal_metric),
     Categorical: Family(("logits",), _categorical_metric),
     Bernoulli: Family(("logits",), _bernoulli_metric),
+    Laplace: Family(("loc", "scale"), _laplace_metric),
 }
 
 

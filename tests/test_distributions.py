@@ -114,6 +114,84 @@ def test_independent_normal_has_the_kl_of_its_base():
     assert mapping.build(params).distribution.log_prob(loc).shape == (4,)
 
 
+def positive(*shape):
+    return th.rand(*shape, dtype=th.float64, generator=th.Generator().manual_seed(1)) + 0.5
+
+
+USER_DISTRIBUTIONS = {
+    "beta": lambda: th.distributions.Beta(positive(4, 3), positive(4, 3)),
+    "independent beta": lambda: th.distributions.Independent(
+        th.distributions.Beta(positive(4, 3), 2 * positive(4, 3)), 1
+    ),
+    "gamma": lambda: th.distributions.Gamma(positive(4, 3), positive(4, 3)),
+    "laplace": lambda: th.distributions.Laplace(positive(4, 3), positive(4, 3)),
+    "lognormal": lambda: th.distributions.LogNormal(positive(4, 3), positive(4, 3)),
+    "poisson": lambda: th.distributions.Poisson(positive(4, 3)),
+    "geometric of logits": lambda: th.distributions.Geometric(logits=positive(4, 3)),
+    "dirichlet": lambda: th.distributions.Dirichlet(positive(4, 3)),
+    "multivariate normal": lambda: th.distributions.MultivariateNormal(
+        positive(4, 2), scale_tril=th.diag_embed(positive(4, 2))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", USER_DISTRIBUTIONS)
+def test_distribution_of_the_users_own_has_a_joint_kl_and_its_curvature(name):
+    held = Held(USER_DISTRIBUTIONS[name]())
+    mapping = DistributionMap(held)
+    params = mapping.read(held)
+    rebuilt = mapping.build(params).distribution
+    assert type(rebuilt) is type(held.distribution)
+    actions = held.distribution.sample()
+    assert th.allclose(rebuilt.log_prob(actions), held.distribution.log_prob(actions))
+
+    generator = th.Generator().manual_seed(2)
+    directions = th.randn(params.shape, generator=generator, dtype=th.float64)
+    metric = mapping.metric(params)
+    curvature = (directions * metric(directions)).sum(dim=1)
+    # KL = s²/2 vᵀMv + O(s³); the cubic term of both signs cancels (|s|³ in the Laplace does not).
+    s = 1e-4
+    kl = mapping.kl(params, params + s * directions) + mapping.kl(params, params - s * directions)
+    assert kl.shape == (4,)
+    assert th.allclose(curvature, kl / s**2, rtol=1e-3)
+
+
+def test_old_parameters_are_not_followed_when_the_policy_changes():
+    policy = make_policy("gaussian")
+    mapping = DistributionMap(policy.get_distribution(observe(N)))
+    params = mapping.read(policy.get_distribution(observe(N))).detach()
+    built, metric = mapping.build(params), mapping.metric(params)
+    actions = built.sample()
+    log_prob, product = built.log_prob(actions), metric(params)
+    with th.no_grad():
+        for parameter in policy.parameters():
+            parameter += 1
+    policy.get_distribution(observe(N, seed=9))
+    assert th.equal(built.log_prob(actions), log_prob)
+    assert th.equal(metric(params), product)
+
+
+def test_building_does_not_touch_the_policys_own_distribution():
+    policy = make_policy("multi_categorical")
+    distribution = policy.get_distribution(observe(N))
+    mapping = DistributionMap(distribution)
+    held = list(distribution.distribution)
+    params = mapping.read(distribution)
+    built = mapping.build(params + 1.0)
+    assert all(a is b for a, b in zip(distribution.distribution, held, strict=True))
+    assert built is not distribution
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_parameters_of_a_policy_carry_its_graph(name):
+    policy = make_policy(name)
+    distribution = policy.get_distribution(observe(N))
+    params = DistributionMap(distribution).read(distribution)
+    assert params.requires_grad
+    params.sum().backward()
+    assert policy.features_extractor.layer.weight.grad is not None
+
+
 class Unknown(TorchDistribution):
     arg_constraints = {"rate": th.distributions.constraints.positive}  # noqa: RUF012  # torch has it so
 
@@ -151,6 +229,25 @@ def test_distribution_without_known_parameters_names_the_registration():
 def test_bad_registration_is_refused(arguments, named):
     with pytest.raises(ValueError, match=named):
         register_distribution(*arguments)
+
+
+def test_object_that_holds_no_torch_distribution_is_refused():
+    with pytest.raises(ValueError, match="must hold torch distributions"):
+        DistributionMap(Held("nothing"))
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_validation_is_off_inside_and_as_before_after(before):
+    default = TorchDistribution._validate_args
+    TorchDistribution.set_default_validate_args(before)
+    try:
+        with unvalidated():
+            with unvalidated():
+                assert not TorchDistribution._validate_args
+            assert not TorchDistribution._validate_args
+        assert TorchDistribution._validate_args == before
+    finally:
+        TorchDistribution.set_default_validate_args(default)
 
 
 def test_validation_comes_back_after_an_exception():
