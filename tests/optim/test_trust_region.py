@@ -6,6 +6,8 @@ from functools import partial
 
 import pytest
 import torch as th
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sb3_trpo.optim import (
     TrustRegionProblem,
@@ -225,6 +227,136 @@ def test_exception_in_a_trial_restores_the_parameters(error, at):
     unchanged(table, run)
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+@pytest.mark.parametrize("trial", [1, 2, 3])
+@pytest.mark.parametrize("search", [backtracking_search, kl_matching_search])
+def test_network_that_fails_in_any_trial_leaves_the_parameters(error, trial, search):
+    table, chunks = tabular(sizes=(20, 20))
+    passes = 0
+
+    class Failing(TabularChunk):
+        def dist_params(self):
+            nonlocal passes
+            passes += not th.is_grad_enabled()  # trials alone, which have moved the parameters
+            if passes == trial:
+                raise error
+            return super().dist_params()
+
+    chunks[1].__class__ = Failing
+
+    def run():
+        with pytest.raises(error):
+            step(table, chunks, search=partial(_evaluates_thrice, search))
+
+    unchanged(table, run)
+
+
+def _evaluates_thrice(search, evaluate, **options):
+    for fraction in (0.5, 0.25, 0.125):
+        evaluate(fraction)
+    return search(evaluate, **options)
+
+
+def test_no_curvature_is_nothing_to_do(monkeypatch):
+    """The KL is flat along the gradient: √(2δ / 0) must not be evaluated."""
+    table, chunks = tabular()
+    monkeypatch.setattr(TabularOld, "metric", lambda _, vectors: 0 * vectors)
+    result = unchanged(table, lambda: step(table, chunks))
+    assert (result.outcome, result.step_norm) == ("nothing_to_do", 0.0)
+    assert result.reason == "no curvature along the gradient"
+
+
+class GaussianChunk:
+    """Unit-variance Gaussians around a linear function of the inputs: the KL is quadratic."""
+
+    def __init__(self, layer, inputs, actions, advantages):
+        self.layer, self.inputs = layer, inputs
+        self.actions, self.advantages = actions, advantages
+        self.weights = th.ones(len(inputs), dtype=th.float64)
+
+    def dist_params(self):
+        return self.layer(self.inputs)
+
+    def old_policy(self, dist_params):
+        return GaussianOld(self, dist_params)
+
+
+class GaussianOld:
+    def __init__(self, chunk, mean):
+        self._chunk, self._mean = chunk, mean
+        self.entropy = th.full((len(mean),), 0.5 * math.log(2 * math.pi * math.e)).double()
+
+    def surrogate(self, mean):
+        actions = self._chunk.actions
+        log_ratio = ((actions - self._mean) ** 2 - (actions - mean) ** 2).sum(dim=1) / 2
+        return log_ratio.exp() * self._chunk.advantages
+
+    def kl(self, mean):
+        return ((mean - self._mean) ** 2).sum(dim=1) / 2
+
+    def metric(self, vectors):
+        return vectors
+
+
+@pytest.mark.parametrize("damping", [0.0, 0.1, 10.0])
+@pytest.mark.parametrize("delta", [1e-4, 0.01, 1.0])
+def test_full_step_has_the_kl_asked_for_where_the_kl_is_quadratic(damping, delta):
+    generator = th.Generator().manual_seed(0)
+    layer = th.nn.Linear(5, 2).double()
+    inputs = th.randn(30, 5, generator=generator, dtype=th.float64)
+    noise = th.randn(30, 2, generator=generator, dtype=th.float64)
+    advantages = th.randn(30, generator=generator, dtype=th.float64)
+    chunk = GaussianChunk(layer, inputs, layer(inputs).detach() + noise, advantages)
+    kls = []
+
+    def measure(evaluate, **options):
+        kls.append(evaluate(1.0).kl)
+        return backtracking_search(evaluate, **options, shrinking_factor=0.5, max_iterations=10)
+
+    step(layer, [chunk], target_kl=delta, damping=damping, line_search=measure)
+    assert kls[0] == pytest.approx(delta, rel=1e-10)
+
+
+def test_parameters_that_the_distribution_does_not_reach_are_left_out():
+    table, chunks = tabular()
+    module = th.nn.ModuleDict({"critic": th.nn.Linear(2, 2), "actor": table})
+    before = module["critic"].weight.detach().clone()
+    result = step(module, chunks)
+    assert result.outcome == "taken"
+    assert len(result.parameters) == 1
+    assert result.parameters[0] is table.weight
+    assert th.equal(module["critic"].weight.detach(), before)
+    assert all(p.grad is None for p in module.parameters())
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 10_000),
+    log_delta=st.floats(-5, 0),
+    log_damping=st.floats(-6, 1),
+    search=st.sampled_from([backtracking_search, kl_matching_search]),
+    cut=st.integers(1, N - 1),
+)
+def test_any_step_keeps_the_bound_or_the_parameters(seed, log_delta, log_damping, search, cut):
+    delta = 10**log_delta
+    table, chunks = tabular(seed, sizes=(cut, N - cut))
+    before = table.weight.detach().clone()
+    old = [chunk.old_policy(chunk.dist_params().detach()) for chunk in chunks]
+    result = step(
+        table, chunks, search, target_kl=delta, damping=10**log_damping, fisher_chunks=chunks[:1]
+    )
+    now = [chunk.dist_params().detach() for chunk in chunks]
+    kl = th.cat([o.kl(n) for o, n in zip(old, now, strict=True)]).mean().item()
+    surrogate = th.cat([o.surrogate(n) for o, n in zip(old, now, strict=True)]).mean().item()
+    if result.outcome == "taken":
+        assert kl <= delta * (1 + 1e-12)
+        assert surrogate > result.old_surrogate
+        assert (result.kl, result.surrogate) == pytest.approx((kl, surrogate), rel=1e-9)
+    else:
+        assert result.outcome in ("rejected", "nothing_to_do")
+        assert th.equal(table.weight.detach(), before)
+
+
 def test_equal_advantages_of_zero_are_nothing_to_do():
     table, (chunk,) = tabular()
     chunk.advantages = th.zeros(N, dtype=th.float64)
@@ -285,7 +417,7 @@ def test_two_processes_take_the_step_of_one_with_all_data():
     reference, chunks = tabular()
     step(reference, chunks, kl_matching_search, damping=0.01)
 
-    barrier = threading.Barrier(2)
+    barrier = threading.Barrier(2, timeout=30)  # a rank that fails must not hang the other
     slots = [None, None]
 
     def sum_of(rank, vector):
