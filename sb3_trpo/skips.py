@@ -13,7 +13,8 @@ _LIKELY_CAUSES = {
     ),
     "non-finite gradient": (
         "The network's outputs or the log-probabilities of the actions are not finite: look at the "
-        "observations' scale and at the parameters"
+        "observations' scale and at the parameters, and whether the action distribution is nearly "
+        "deterministic (std close to 0)"
     ),
     "non-finite curvature": (
         "The action distribution is nearly deterministic (std close to 0), or the network's "

