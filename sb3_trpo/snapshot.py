@@ -8,7 +8,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 class Snapshot:
     """
-    Parameters, module buffers and optimiser state of a policy at one moment.
+    Parameters, module buffers, train/eval modes and optimiser state of a policy at one moment.
 
     :param policy: the policy; its ``optimizer`` is included
     """
@@ -16,14 +16,20 @@ class Snapshot:
     def __init__(self, policy: ActorCriticPolicy) -> None:
         self._policy = policy
         self._parameters = [(p, p.detach().clone()) for p in policy.parameters()]
-        self._buffers = [(b, b.detach().clone()) for b in policy.buffers()]
+        self._modes = [(module, module.training) for module in policy.modules()]
+        # With their places: a module may assign a new tensor instead of writing into the old one.
+        self._buffers = [
+            (module, name, buffer, buffer.detach().clone())
+            for module in policy.modules()
+            for name, buffer in module.named_buffers(recurse=False)
+        ]
         self._optimizer_state = copy.deepcopy(policy.optimizer.state_dict())
 
     @th.no_grad()
     def restore_buffers(self) -> None:
         """Put the module buffers back (running statistics and the like)."""
-        for buffer, value in self._buffers:
-            buffer.copy_(value)
+        for module, name, buffer, value in self._buffers:
+            setattr(module, name, buffer.copy_(value))
 
     @th.no_grad()
     def restore(self) -> None:
@@ -31,5 +37,7 @@ class Snapshot:
         for parameter, value in self._parameters:
             parameter.copy_(value)
         self.restore_buffers()
+        for module, mode in self._modes:
+            module.training = mode
         self._policy.optimizer.load_state_dict(self._optimizer_state)
         self._policy.optimizer.zero_grad(set_to_none=True)

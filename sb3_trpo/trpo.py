@@ -264,13 +264,14 @@ class TRPO(OnPolicyAlgorithm):
 
     def train(self) -> None:
         """Update policy and value function from the current rollout: wholly, or not at all."""
-        before = Snapshot(self.policy)
+        before, n_updates = Snapshot(self.policy), self._n_updates
         try:
             skip_reason = self._update(before)
             if skip_reason:
                 before.restore()
         except BaseException:
             before.restore()
+            self._n_updates = n_updates
             raise
         self._n_skipped_updates += bool(skip_reason)
         self.logger.record("train/update_skipped", self._n_skipped_updates)
