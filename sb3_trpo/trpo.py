@@ -477,7 +477,7 @@ class TRPO(OnPolicyAlgorithm):
             path, env, device, custom_objects, print_system_info, force_reset, **kwargs
         )
         if was_written_by_contrib(header) and not {"target_kl", "cg_damping"} <= kwargs.keys():
-            warn_of_units(model.action_space, model.target_kl, model.cg_damping)
+            warn_of_units(model.action_space, header)
         return model
 
 

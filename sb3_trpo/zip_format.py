@@ -5,6 +5,7 @@ import json
 import pathlib
 import warnings
 import zipfile
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -70,23 +71,24 @@ def was_written_by_contrib(header: dict[str, Any]) -> bool:
     return "match_kl" not in header
 
 
-def warn_of_units(action_space: spaces.Space[Any], target_kl: Any, cg_damping: float) -> None:
+def warn_of_units(action_space: spaces.Space[Any], header: dict[str, Any]) -> None:
     """
     Say that δ and damping of a contrib file were per action dimension, where that differs.
 
     :param action_space: of the model
-    :param target_kl: as in the file
-    :param cg_damping: as in the file
+    :param header: of the file, whose own numbers are meant: a caller may have replaced one of them
     """
     if not isinstance(action_space, (spaces.Box, spaces.MultiBinary)):
         return
     n_dims = int(np.prod(action_space.shape))
-    if n_dims < 2:
+    target_kl, cg_damping = header.get("target_kl"), header.get("cg_damping")
+    if n_dims < 2 or not (isinstance(target_kl, Real) and isinstance(cg_damping, Real)):
         return
     warnings.warn(
         f"This file was written by sb3_contrib.TRPO, whose target_kl ({target_kl}) and cg_damping "
         f"({cg_damping}) are per action dimension for this action space. Here both are joint, and "
-        f"are left as they are. For the same behaviour over {n_dims} dimensions load with "
-        f"target_kl={target_kl * n_dims:g}, cg_damping={cg_damping * n_dims:g}.",
+        f"what you do not replace is left as it is. For the same behaviour over {n_dims} "
+        f"dimensions load with target_kl={target_kl * n_dims:g}, "
+        f"cg_damping={cg_damping * n_dims:g}.",
         stacklevel=3,
     )
