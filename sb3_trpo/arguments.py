@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.policies import ActorCriticCnnPolicy, MultiInputActorCriticPolicy
+from stable_baselines3.common.preprocessing import is_image_space
 
 if TYPE_CHECKING:
     from sb3_trpo.trpo import TRPO
@@ -38,6 +41,14 @@ def _is_bool(value: object) -> bool:
     return isinstance(value, bool)
 
 
+def _is_seed(value: object) -> bool:
+    return value is None or (_whole(0)(value) and int(value) < 2**32)  # type: ignore[call-overload]
+
+
+def _is_buffer_class_or_none(value: object) -> bool:
+    return value is None or (isinstance(value, type) and issubclass(value, RolloutBuffer))
+
+
 # name, accepts, what is allowed
 _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("learning_rate", _is_rate_or_schedule, "a finite number >= 0 or a schedule"),
@@ -55,6 +66,9 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("normalize_advantage", _is_bool, "a bool"),
     ("target_kl", _is_positive_or_schedule, "a finite number > 0 or a schedule"),
     ("sub_sampling_factor", _whole(1), "a whole number >= 1"),
+    ("rollout_buffer_class", _is_buffer_class_or_none, "None or a subclass of RolloutBuffer"),
+    ("verbose", _whole(0), "a whole number >= 0"),
+    ("seed", _is_seed, "None or a whole number in [0, 2**32)"),
     ("_stats_window_size", _whole(1), "a whole number >= 1"),
     ("ent_coef", _is_real, "a finite number"),
     ("max_grad_norm", lambda x: x is None or (_is_real(x) and x >= 0), "None or a number >= 0"),
@@ -64,6 +78,7 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
 )
 
 _ACTION_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+_OBSERVATION_SPACES = (*_ACTION_SPACES, spaces.Dict)
 
 
 def check_arguments(model: "TRPO") -> None:
@@ -95,6 +110,31 @@ def check_arguments(model: "TRPO") -> None:
             f"got {model.sub_sampling_factor}"
         )
     _check_action_space(model.action_space)
+    _check_observation_space(model)
+
+
+def _check_observation_space(model: "TRPO") -> None:
+    space, policy_class, kwargs = model.observation_space, model.policy_class, model.policy_kwargs
+    if not isinstance(space, _OBSERVATION_SPACES):
+        raise ValueError(
+            "observation_space must be Box, Discrete, MultiDiscrete, MultiBinary or a Dict of "
+            f"them, got {space}"
+        )
+    if "features_extractor_class" in kwargs:  # what it takes is its own affair
+        return
+    is_dict = isinstance(space, spaces.Dict)
+    if policy_class is MultiInputActorCriticPolicy and not is_dict:
+        raise ValueError(f"observation_space must be a Dict for MultiInputPolicy, got {space}")
+    is_normalised = not kwargs.get("normalize_images", True) or kwargs.get(
+        "features_extractor_kwargs", {}
+    ).get("normalized_image", False)
+    if policy_class is ActorCriticCnnPolicy and not is_image_space(
+        space, check_channels=False, normalized_image=is_normalised
+    ):
+        raise ValueError(
+            "observation_space must be an image for CnnPolicy (uint8 in [0, 255] and three axes, "
+            f"unless normalize_images=False), got {space}"
+        )
 
 
 def _check_action_space(space: spaces.Space[Any]) -> None:

@@ -143,7 +143,7 @@ class TRPO(OnPolicyAlgorithm):
         match_kl: bool = True,
         actor_batch_size: int | None = None,
     ) -> None:
-        policy_class = self._get_policy_from_name(policy) if isinstance(policy, str) else policy
+        policy_class = self._policy_class_of(policy)
         try:
             super().__init__(
                 policy,
@@ -167,7 +167,7 @@ class TRPO(OnPolicyAlgorithm):
                 device=device,
                 _init_setup_model=False,
             )
-        except AssertionError as error:  # SB3's way to refuse an action space
+        except (AssertionError, NotImplementedError) as error:  # how SB3 refuses spaces
             raise ValueError(str(error)) from error
         self.batch_size = batch_size
         self.cg_max_steps = cg_max_steps
@@ -187,11 +187,15 @@ class TRPO(OnPolicyAlgorithm):
         if _init_setup_model:
             self._setup_model()
 
-    def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
-        if policy_name not in self.policy_aliases:
-            allowed = ", ".join(self.policy_aliases)
-            raise ValueError(f"policy must be a class or one of {allowed}, got {policy_name!r}")
-        return self.policy_aliases[policy_name]
+    def _policy_class_of(self, policy: str | type[ActorCriticPolicy]) -> type[BasePolicy]:
+        if isinstance(policy, type) and issubclass(policy, BasePolicy):
+            return policy
+        if isinstance(policy, str) and policy in self.policy_aliases:
+            return self.policy_aliases[policy]
+        allowed = ", ".join(self.policy_aliases)
+        raise ValueError(
+            f"policy must be a subclass of ActorCriticPolicy or one of {allowed}, got {policy!r}"
+        )
 
     def _warn_of_truncated_minibatches(self) -> None:
         if self.env is None:
