@@ -3,10 +3,8 @@
 from typing import Any
 
 import numpy as np
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
-
-Observations = np.ndarray | dict[str, np.ndarray]
 
 
 class CheckedEnv:
@@ -36,34 +34,55 @@ class CheckedEnv:
         """
         observations, rewards, dones, infos = self._env.step(actions)
         self._timestep += self._env.num_envs
-        check_finite(observations, self._timestep)
+        check_finite(observations, self._timestep, self._env)
         for index in np.flatnonzero(dones):
             terminal = infos[index].get("terminal_observation")
-            if terminal is not None:
-                check_finite(terminal, self._timestep, env_index=int(index))
+            key = None if terminal is None else _bad_key(terminal)
+            if key is not None:
+                raise ValueError(
+                    _message("a terminal observation", key, int(index), self._timestep)
+                )
         return observations, rewards, dones, infos
 
 
-def check_finite(observations: Any, timestep: int, env_index: int | None = None) -> None:
+def check_finite(observations: Any, timestep: int, env: VecEnv) -> None:
     """
     Stop the run at an observation that is not finite, before the policy sees it.
 
-    :param observations: (E, …), or a dict of such; of one environment if ``env_index`` is given
+    :param observations: (E, …), or a dict of such, as ``env`` returned them last
     :param timestep: how many timesteps have been collected, for the message
-    :param env_index: the environment that a single observation is from
+    :param env: the environments
     :raises ValueError: it holds NaN or infinity; names the environment and the step
     """
+    if _bad_key(observations) is None:
+        return
+    normaliser, advice = unwrap_vec_normalize(env), ""
+    if normaliser is not None:
+        # One environment's NaN makes the statistics NaN, and with them all normalised observations.
+        original = normaliser.get_original_obs()
+        if _bad_key(original) is not None:
+            observations = original
+        advice = " VecNormalize may have taken it into its running statistics: make it anew."
+    key = _bad_key(observations) or ""
+    values = observations[key] if isinstance(observations, dict) else observations
+    is_finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    index = int(np.flatnonzero(~is_finite)[0])
+    raise ValueError(_message("an observation", key, index, timestep) + advice)
+
+
+def _bad_key(observations: Any) -> str | None:
+    """Return the key of the first part that is not finite; for arrays an empty string."""
     parts = observations.items() if isinstance(observations, dict) else [("", observations)]
     for key, values in parts:
         array = np.asarray(values)
-        if not np.issubdtype(array.dtype, np.floating) or np.isfinite(array).all():
-            continue
-        bad = env_index
-        if bad is None:
-            bad = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
-        which = f" under key {key!r}" if key else ""
-        kind = "observation" if env_index is None else "terminal observation"
-        raise ValueError(
-            f"Environment {bad} returned a {kind}{which} that is not finite at timestep "
-            f"{timestep}. The policy is as it was after the last update."
-        )
+        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+            return str(key)
+    return None
+
+
+def _message(kind: str, key: str, env_index: int, timestep: int) -> str:
+    which = f" under key {key!r}" if key else ""
+    return (
+        f"Environment {env_index} returned {kind}{which} that is not finite at timestep "
+        f"{timestep}. The policy is as it was after the last update."
+    )

@@ -255,7 +255,7 @@ class TRPO(OnPolicyAlgorithm):
         :raises ValueError: an observation is not finite
         """
         started = time.perf_counter()
-        check_finite(self._last_obs, self.num_timesteps)
+        check_finite(self._last_obs, self.num_timesteps, env)
         checked = CheckedEnv(env, self.num_timesteps)
         go_on = super().collect_rollouts(
             checked,  # type: ignore[arg-type]  # all of a VecEnv, by delegation

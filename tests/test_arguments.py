@@ -9,6 +9,7 @@ import pytest
 import sb3_contrib
 import torch as th
 from gymnasium import spaces
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_trpo import TRPO
 
@@ -34,6 +35,9 @@ WRONG = {
     "cg_relative_tolerance": [-0.1, 1.0, math.nan],
     "match_kl": [1, "no", None],
     "actor_batch_size": [0, -1, 1.5],
+    "rollout_buffer_class": [dict, 3],
+    "verbose": [-1],
+    "seed": [-1, 1.5, 2**32],
 }
 
 
@@ -42,6 +46,33 @@ def test_argument_out_of_range_is_named_with_its_value(name, value):
     with pytest.raises(ValueError, match=name) as caught:
         TRPO("MlpPolicy", "Pendulum-v1", **{"n_steps": 128, name: value})
     assert repr(value) in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "model"
+    TRPO("MlpPolicy", "Pendulum-v1", n_steps=128, device="cpu").save(path)
+    return path
+
+
+# SB3 stores stats_window_size under another name, and builds the buffer's class into the file.
+AT_LOAD = [name for name in WRONG if name not in ("stats_window_size", "rollout_buffer_class")]
+
+
+@pytest.mark.parametrize("name", AT_LOAD)
+def test_argument_out_of_range_is_refused_on_load_as_well(name, saved):
+    env = gym.make("Pendulum-v1")
+    for value in WRONG[name]:
+        with pytest.raises(ValueError, match=name) as caught:
+            TRPO.load(saved, env, device="cpu", **{name: value})
+        assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize("policy", [3, int, None])
+def test_policy_that_is_none_is_refused(policy):
+    with pytest.raises(ValueError, match=r"policy must be .* got") as caught:
+        TRPO(policy, "CartPole-v1")
+    assert repr(policy) in str(caught.value)
 
 
 def test_signature_is_contribs_with_ours_keyword_only_after_it():
@@ -80,6 +111,29 @@ VECTOR = spaces.Box(-1, 1, (2,), np.float32)
 def test_unsupported_action_space_is_refused(action_space):
     with pytest.raises(ValueError, match=r"[Aa]ction"):
         TRPO("MlpPolicy", OfSpaces(VECTOR, action_space))
+
+
+@pytest.mark.parametrize(
+    ("policy", "observation_space"),
+    [
+        ("MlpPolicy", spaces.Tuple([VECTOR])),
+        ("CnnPolicy", VECTOR),
+        ("CnnPolicy", spaces.Box(0, 1, (36, 36, 1), np.float32)),  # not said to be normalised
+        ("MultiInputPolicy", VECTOR),
+        ("MultiInputPolicy", spaces.Dict(a=spaces.Dict(b=VECTOR))),
+    ],
+)
+def test_unsupported_observation_space_is_refused(policy, observation_space):
+    with pytest.raises(ValueError, match=r"[Oo]bservation.space"):
+        TRPO(policy, OfSpaces(observation_space, spaces.Discrete(2)))
+
+
+def test_normalised_images_are_accepted_when_said_to_be():
+    env = OfSpaces(spaces.Box(0, 1, (1, 36, 36), np.float32), spaces.Discrete(2))
+    model = TRPO(
+        "CnnPolicy", env, n_steps=16, batch_size=16, policy_kwargs={"normalize_images": False}
+    )
+    assert model.policy.normalize_images is False
 
 
 def test_mlp_policy_on_dict_observations_is_refused():
@@ -142,6 +196,25 @@ def test_non_finite_observation_names_environment_and_step(at, step, as_dict):
     policy = "MultiInputPolicy" if as_dict else "MlpPolicy"
     model = TRPO(policy, Poisoned(at, as_dict), n_steps=32, batch_size=32)
     before = [p.clone() for p in model.policy.parameters()]
-    with pytest.raises(ValueError, match=rf"Environment 0 .* timestep {step}"):
+    with pytest.raises(ValueError, match=rf"Environment 0 .* timestep {step}\b"):
         model.learn(64)
     assert all(th.equal(p, q) for p, q in zip(before, model.policy.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("normalise", [False, True])
+@pytest.mark.parametrize(("at", "step"), [("reset", 0), ("step", 14), ("terminal", 20)])
+def test_non_finite_observation_of_the_second_environment_names_it(at, step, normalise):
+    env = DummyVecEnv([lambda: Poisoned("never"), lambda: Poisoned(at)])
+    if normalise:  # whose statistics make the first environment's observation NaN as well
+        env = VecNormalize(env)
+    model = TRPO("MlpPolicy", env, n_steps=32, batch_size=32)
+    with pytest.raises(ValueError, match=rf"Environment 1 .* timestep {step}\b"):
+        model.learn(64)
+
+
+def test_infinite_observation_in_a_later_rollout_leaves_the_last_update():
+    model = TRPO("MlpPolicy", Poisoned("step"), n_steps=6, batch_size=6, n_critic_updates=1)
+    with pytest.raises(ValueError, match=r"Environment 0 .* timestep 7\b"):
+        model.learn(64)
+    assert model._n_updates == 1
+    assert all(th.isfinite(p).all() for p in model.policy.parameters())
