@@ -146,11 +146,53 @@ def test_units_of_a_contrib_file_are_named_once_where_they_differ(case, tmp_path
     else:
         assert said == []
     assert messages(target_kl=0.06, cg_damping=0.9)[1] == []
+    model, still = messages(target_kl=0.5)  # the figures named are the file's
+    assert model.target_kl == 0.5
+    assert still == said
     model.save(tmp_path / "ours")
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         if case not in ("image", "dict"):  # these two share an extractor, and that is said
             TRPO.load(tmp_path / "ours", env, device="cpu")
+
+
+@pytest.mark.parametrize("action_space", [spaces.Box(-1, 1, (1,)), spaces.MultiBinary(1)])
+def test_units_are_the_same_for_one_action_dimension(action_space, tmp_path):
+    env = Anything(VECTOR, action_space)
+    theirs = sb3_contrib.TRPO("MlpPolicy", env, n_steps=32, batch_size=16, device="cpu")
+    theirs.save(tmp_path / "model")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        TRPO.load(tmp_path / "model", env, device="cpu")
+
+
+@pytest.mark.parametrize("case", ["box", "gsde", "multi_binary"])
+def test_our_file_keeps_its_units_on_a_trip_through_contrib(case, tmp_path):
+    ours, env = make(TRPO, case, target_kl=0.04, match_kl=False)
+    ours.save(tmp_path / "ours")
+    sb3_contrib.TRPO.load(tmp_path / "ours", env, device="cpu").learn(32).save(tmp_path / "theirs")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        again = TRPO.load(tmp_path / "theirs", env, device="cpu")
+    assert (again.target_kl, again.match_kl) == (0.04, False)
+    again.learn(32)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_loaded_policies_sample_the_same_actions_and_values(case, tmp_path):
+    theirs, env = make(sb3_contrib.TRPO, case)
+    theirs.learn(32).save(tmp_path / "model")
+    ours = quietly(TRPO.load, tmp_path / "model", env, device="cpu")
+    observations, _ = theirs.policy.obs_to_tensor(observe(theirs))
+    results = []
+    for model in (theirs, ours):
+        th.manual_seed(7)
+        if model.use_sde:
+            model.policy.reset_noise()
+        model.policy.set_training_mode(False)
+        with th.no_grad():
+            results.append(model.policy(observations))
+    assert all(th.equal(a, b) for a, b in zip(*results, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -195,6 +237,13 @@ def test_open_files_work():
     model.save(file)
     file.seek(0)
     assert same_actions(model, TRPO.load(file, device="cpu"))
+    file.seek(0)
+    assert same_actions(model, TRPO.load(file, device="cpu", policy_kwargs={}))
+    ppo = io.BytesIO()
+    PPO("MlpPolicy", "CartPole-v1", device="cpu").save(ppo)
+    ppo.seek(0)
+    with pytest.raises(ValueError, match="PPO"):
+        TRPO.load(ppo)
 
 
 def test_broken_file_is_named(tmp_path):
