@@ -177,7 +177,11 @@ def test_building_does_not_touch_the_policys_own_distribution():
     mapping = DistributionMap(distribution)
     held = list(distribution.distribution)
     params = mapping.read(distribution)
-    built = mapping.build(params + 1.0)
+    built = mapping.build(params.double() ** 2)
+    assert th.allclose(mapping.read(mapping.build(params)), params)
+    other = mapping.build(params)
+    assert built is not other
+    assert not th.allclose(mapping.read(built), mapping.read(other))
     assert all(a is b for a, b in zip(distribution.distribution, held, strict=True))
     assert built is not distribution
 
