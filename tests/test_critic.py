@@ -6,6 +6,7 @@ import torch as th
 
 from sb3_trpo.batch import Batch, minibatches
 from sb3_trpo.critic import fit_value_function
+from tests.policies_under_test import DoubleExtractor
 from tests.test_updates import collect, make_model
 
 
@@ -34,6 +35,88 @@ def test_no_epochs_leave_the_critic():
     model.train()
     assert th.equal(model.policy.value_net.weight, before)
     assert "train/value_loss" not in model.logger.name_to_value
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_extractor_of_the_critic_moves_with_it_unless_it_is_the_actors(share):
+    model = make_model(
+        target_kl=lambda _: 0.0,
+        policy_kwargs={
+            "features_extractor_class": DoubleExtractor,
+            "share_features_extractor": share,
+        },
+    )
+    collect(model)
+    before = {n: p.detach().clone() for n, p in model.policy.named_parameters()}
+    model.train()
+    moved = {n for n, p in model.policy.named_parameters() if not th.equal(p, before[n])}
+    expected = {n for n in before if "value" in n or (n.startswith("vf_") and not share)}
+    assert moved == expected
+    assert any(n.startswith("vf_") for n in moved) == (not share)
+
+
+class CountingSGD(th.optim.SGD):
+    """Counts its steps and notes the gradient's norm."""
+
+    def __init__(self, params, lr):
+        super().__init__(params, lr=lr)
+        self.norms = []
+
+    def step(self, closure=None):
+        grads = [p.grad for g in self.param_groups for p in g["params"] if p.grad is not None]
+        self.norms.append(th.cat([g.reshape(-1) for g in grads]).norm().item())
+        return super().step(closure)
+
+
+@pytest.mark.parametrize(
+    ("max_grad_norm", "clipped"), [(None, False), (0, False), (0.0, False), (0.5, True)]
+)
+def test_model_takes_the_asked_number_of_steps_and_clips_them(max_grad_norm, clipped):
+    model = make_model(
+        n_critic_updates=3,
+        max_grad_norm=max_grad_norm,
+        policy_kwargs={"optimizer_class": CountingSGD},
+    )
+    collect(model)
+    model.rollout_buffer.returns[:] += 100.0
+    model.train()
+    norms = model.policy.optimizer.norms
+    assert len(norms) == 3 * 64 // 32
+    assert all((norm <= 0.5 + 1e-5) == clipped for norm in norms)
+
+
+def test_learning_rate_schedule_reaches_the_critic():
+    model = make_model(
+        learning_rate=lambda progress: 0.1 * progress,
+        policy_kwargs={"optimizer_class": CountingSGD},
+    )
+    collect(model)
+    model._current_progress_remaining = 0.0
+    before = model.policy.value_net.weight.detach().clone()
+    model.train()
+    assert len(model.policy.optimizer.norms) == 2
+    assert th.equal(model.policy.value_net.weight, before)
+
+
+@pytest.mark.parametrize("optimizer", ["Adam", "AdamW", "RMSprop", "SGD", "Adagrad", "NAdam"])
+def test_any_optimizer_without_a_closure_fits(optimizer):
+    model = make_model(
+        learning_rate=0.01,
+        n_critic_updates=20,
+        policy_kwargs={"optimizer_class": getattr(th.optim, optimizer)},
+    )
+    collect(model)
+
+    def loss():
+        batch = model._batch()
+        with th.no_grad():
+            return (
+                (model.policy.predict_values(batch.observations)[:, 0] - batch.returns) ** 2
+            ).mean()
+
+    before = loss()
+    model.train()
+    assert loss() < before
 
 
 def fit(max_grad_norm, epochs=1):
