@@ -40,7 +40,8 @@ class Anything(gym.Env):
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        self.observation_space.seed(seed)
+        if seed is not None:
+            self.observation_space.seed(seed)
         self.t = 0
         return self.observation_space.sample(), {}
 

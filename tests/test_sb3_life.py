@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from itertools import pairwise
 
 import gymnasium as gym
 import numpy as np
@@ -20,6 +21,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy
+from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import (
     DummyVecEnv,
     SubprocVecEnv,
@@ -76,13 +78,30 @@ def test_every_space_trains_saves_and_loads(case, tmp_path):
     assert loaded.num_timesteps == 96
 
 
-@pytest.mark.parametrize(
-    "kwargs", [{"sde_sample_freq": 4}, {"policy_kwargs": {"squash_output": True}}]
-)
-def test_state_dependent_exploration(kwargs):
-    model = TRPO("MlpPolicy", "Pendulum-v1", use_sde=True, **kwargs, **QUICK).learn(128)
-    assert model._n_updates == 2
-    assert th.isfinite(parameters_of(model)).all()
+@pytest.mark.parametrize("squash", [False, True])
+def test_state_dependent_exploration_draws_new_noise_as_often_as_asked(squash):
+    drawn = []
+    for freq in (-1, 16, 1):
+        model = TRPO(
+            "MlpPolicy",
+            "Pendulum-v1",
+            use_sde=True,
+            sde_sample_freq=freq,
+            policy_kwargs={"squash_output": squash},
+            **QUICK,
+        )
+        matrices = []
+
+        def note(locals_, _, matrices=matrices):
+            matrices.append(locals_["self"].policy.action_dist.exploration_mat.clone())
+            return True
+
+        model.learn(128, callback=note)
+        assert model._n_updates == 2
+        assert th.isfinite(parameters_of(model)).all()
+        changes = [not th.equal(x, y) for x, y in pairwise(matrices)]
+        drawn.append(1 + sum(changes))
+    assert drawn == [2, 8, 128]
 
 
 def test_log_has_every_key_in_csv_and_json(tmp_path):
@@ -328,3 +347,109 @@ def test_own_rollout_buffer_is_asked_for_its_samples():
     model = TRPO("MlpPolicy", env, rollout_buffer_class=HalvedReturns, **QUICK).learn(64)
     assert th.equal(model._batch().returns, th.zeros(64))
     assert model._n_updates == 1
+
+
+class Payer(Anything):
+    """Pays infinity at the given steps."""
+
+    def __init__(self, bad_steps):
+        super().__init__(spaces.Box(-1, 1, (4,), np.float32), spaces.Discrete(2))
+        self.bad_steps, self.n = bad_steps, 0
+
+    def step(self, action):
+        observation, reward, *rest = super().step(action)
+        self.n += 1
+        return observation, math.inf if self.n in self.bad_steps else reward, *rest
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_skipped_update_is_written_to_every_log(tmp_path):
+    model = TRPO("MlpPolicy", Payer({70}), **QUICK)
+    model.set_logger(configure(str(tmp_path), ["csv", "json", "tensorboard", "log"]))
+    with pytest.warns(UserWarning, match="Update skipped: non-finite reward"):
+        model.learn(64 * 4)
+    assert model._n_updates == 3
+    rows = [json.loads(line) for line in (tmp_path / "progress.json").read_text().splitlines()]
+    # The row is dumped before the update: the second update shows in the third row.
+    assert [row.get("train/skip_reason") for row in rows] == [None, None, "non-finite reward", None]
+    assert [row.get("train/update_skipped") for row in rows] == [None, 0, 1, 1]
+    assert "non-finite reward" in (tmp_path / "progress.csv").read_text()
+    assert "non-finite reward" in (tmp_path / "log.txt").read_text()
+    assert list(tmp_path.glob("events*"))
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_infinity_that_stays_in_vec_normalize_stops_training_and_says_why():
+    env = VecNormalize(DummyVecEnv([lambda: Payer({70})]), norm_obs=False)
+    model = TRPO("MlpPolicy", env, **QUICK)
+    with (
+        pytest.warns(UserWarning, match="Update skipped"),
+        pytest.raises(RuntimeError, match=r"3 updates in a row.*VecNormalize"),
+    ):
+        model.learn(64 * 10)
+    assert model._n_updates == 1
+    assert model.num_timesteps == 64 * 4
+    assert th.isfinite(parameters_of(model)).all()
+
+
+def test_ctrl_c_in_a_rollout_leaves_a_model_that_learns_on():
+    model = TRPO("MlpPolicy", "CartPole-v1", **QUICK).learn(64)
+    before = parameters_of(model)
+
+    def interrupt(locals_, _):
+        if locals_["self"].num_timesteps == 100:
+            raise KeyboardInterrupt
+        return True
+
+    with pytest.raises(KeyboardInterrupt):
+        model.learn(64, callback=interrupt, reset_num_timesteps=False)
+    assert th.equal(before, parameters_of(model))
+    model.learn(64, reset_num_timesteps=False)
+    assert model._n_updates == 2
+
+
+def test_schedules_are_saved_and_go_on(tmp_path):
+    model = TRPO(
+        "MlpPolicy",
+        "CartPole-v1",
+        target_kl=LinearSchedule(0.02, 0.01, 1.0),
+        learning_rate=LinearSchedule(1e-3, 1e-4, 1.0),
+        **QUICK,
+    ).learn(128)
+    assert model.logger.name_to_value["train/target_kl"] == pytest.approx(0.01)
+    model.save(tmp_path / "model")
+    loaded = TRPO.load(tmp_path / "model", gym.make("CartPole-v1"), device="cpu").learn(128)
+    assert loaded.logger.name_to_value["train/target_kl"] == pytest.approx(0.01)
+    assert loaded.logger.name_to_value["train/learning_rate"] == pytest.approx(1e-4)
+
+
+def test_loaded_model_takes_the_same_step_as_the_saved_one(tmp_path):
+    model, _ = make(TRPO, "box")
+    model.learn(64)
+    model.save(tmp_path / "model")
+    results = []
+    for again in (model, TRPO.load(tmp_path / "model", device="cpu")):
+        observation_space, action_space, *_ = CASES["box"]
+        again.set_env(DummyVecEnv([lambda o=observation_space, a=action_space: Anything(o, a)]))
+        again.set_random_seed(5)
+        again.learn(64, reset_num_timesteps=False)
+        results.append(parameters_of(again))
+    assert th.equal(*results)
+
+
+def test_load_takes_another_number_of_environments(tmp_path):
+    TRPO("MlpPolicy", "CartPole-v1", **QUICK).learn(64).save(tmp_path / "model")
+    env = make_vec_env("CartPole-v1", n_envs=3)
+    model = TRPO.load(tmp_path / "model", env, device="cpu")
+    model.learn(64 * 3)
+    assert model._n_updates == 2
+    with pytest.raises((AssertionError, ValueError)):
+        model.set_env(make_vec_env("CartPole-v1", n_envs=2))
+
+
+def test_episode_statistics_come_from_the_monitor():
+    model = TRPO("MlpPolicy", "CartPole-v1", stats_window_size=2, **QUICK)
+    model.set_logger(configure(None, []))
+    model.learn(256)
+    assert len(model.ep_info_buffer) == 2
+    assert 5 < np.mean([info["r"] for info in model.ep_info_buffer]) < 200
