@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import warnings
 from collections.abc import Callable
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,11 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.policies import ActorCriticCnnPolicy, MultiInputActorCriticPolicy
+from stable_baselines3.common.policies import (
+    ActorCriticCnnPolicy,
+    ActorCriticPolicy,
+    MultiInputActorCriticPolicy,
+)
 from stable_baselines3.common.preprocessing import is_image_space
 
 if TYPE_CHECKING:
@@ -160,4 +165,41 @@ def check_optimizer(optimizer_class: type[th.optim.Optimizer]) -> None:
         raise ValueError(
             "optimizer_class must be an optimiser whose step() needs no closure, got "
             f"{optimizer_class.__name__}"
+        )
+
+
+def warn_of_truncated_minibatches(model: "TRPO") -> None:
+    """
+    Say where the last minibatch of the value function's fit is smaller than the others.
+
+    :param model: a model under construction; one without environment has no rollouts yet
+    """
+    if model.env is None:
+        return
+    n_samples = model.n_steps * model.n_envs
+    rest = n_samples % model.batch_size
+    if rest:
+        warnings.warn(
+            f"batch_size={model.batch_size} does not divide the {n_samples} samples of a rollout "
+            f"(n_steps={model.n_steps}, n_envs={model.n_envs}), so that the last minibatch of the "
+            f"value function's fit has {rest}. A batch_size that is a factor of n_steps * n_envs "
+            "is recommended.",
+            stacklevel=3,
+        )
+
+
+def warn_of_shared_extractor(policy: ActorCriticPolicy) -> None:
+    """
+    Say what a features extractor costs that actor and critic share.
+
+    :param policy: just built
+    """
+    extractor = getattr(policy, "features_extractor", None)
+    shares = getattr(policy, "share_features_extractor", False)
+    if shares and extractor is not None and any(True for _ in extractor.parameters()):
+        warnings.warn(
+            "Actor and critic share a features extractor. It learns from the actor alone, since "
+            "the critic must not move what the trust region has fixed, and so the critic's fit is "
+            "usually worse. policy_kwargs=dict(share_features_extractor=False) gives each its own.",
+            stacklevel=3,
         )

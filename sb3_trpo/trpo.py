@@ -1,9 +1,7 @@
 """Trust Region Policy Optimization."""
 
-import io
 import math
 import time
-import warnings
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
@@ -13,12 +11,16 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
-from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import FloatSchedule, explained_variance
+from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_trpo.arguments import check_arguments, check_optimizer
+from sb3_trpo.arguments import (
+    check_arguments,
+    check_optimizer,
+    warn_of_shared_extractor,
+    warn_of_truncated_minibatches,
+)
 from sb3_trpo.batch import (
     ActorChunk,
     Batch,
@@ -39,6 +41,7 @@ from sb3_trpo.optim import (
     trust_region_step,
 )
 from sb3_trpo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, with_separate_extractors
+from sb3_trpo.records import actor_figures, critic_figures
 from sb3_trpo.rollouts import CheckedEnv, check_finite
 from sb3_trpo.skips import SkipCounter
 from sb3_trpo.snapshot import Snapshot
@@ -46,6 +49,7 @@ from sb3_trpo.zip_format import (
     ZipPath,
     check_is_trpo,
     read_header,
+    stored_policy_kwargs,
     warn_of_units,
     was_written_by_contrib,
 )
@@ -183,7 +187,7 @@ class TRPO(OnPolicyAlgorithm):
         self.actor_batch_size = actor_batch_size
         self._n_skipped_updates = 0
         check_arguments(self)
-        self._warn_of_truncated_minibatches()
+        warn_of_truncated_minibatches(self)
         if _init_setup_model:
             self._setup_model()
 
@@ -197,19 +201,6 @@ class TRPO(OnPolicyAlgorithm):
             f"policy must be a subclass of ActorCriticPolicy or one of {allowed}, got {policy!r}"
         )
 
-    def _warn_of_truncated_minibatches(self) -> None:
-        if self.env is None:
-            return
-        n_samples = self.n_steps * self.n_envs
-        if n_samples % self.batch_size > 0:
-            warnings.warn(
-                f"batch_size={self.batch_size} does not divide the {n_samples} samples of a rollout"
-                f" (n_steps={self.n_steps}, n_envs={self.n_envs}), so that the last minibatch of "
-                f"the value function's fit has {n_samples % self.batch_size}. A batch_size that is "
-                "a factor of n_steps * n_envs is recommended.",
-                stacklevel=3,
-            )
-
     def _setup_model(self) -> None:
         check_arguments(self)  # load() sets attributes without the constructor
         super()._setup_model()
@@ -217,16 +208,7 @@ class TRPO(OnPolicyAlgorithm):
         self._target_kl_schedule = FloatSchedule(self.target_kl)
         self._jacobian_form: JacobianForm | None = None
         self._skips = SkipCounter()
-        extractor = getattr(self.policy, "features_extractor", None)
-        shares = getattr(self.policy, "share_features_extractor", False)
-        if shares and extractor is not None and any(True for _ in extractor.parameters()):
-            warnings.warn(
-                "Actor and critic share a features extractor. It learns from the actor alone, "
-                "since the critic must not move what the trust region has fixed, and so the "
-                "critic's fit is usually worse. "
-                "policy_kwargs=dict(share_features_extractor=False) gives each its own.",
-                stacklevel=2,
-            )
+        warn_of_shared_extractor(self.policy)
 
     def _excluded_save_params(self) -> list[str]:
         derived = ["_target_kl_schedule", "_jacobian_form", "_skips"]
@@ -304,10 +286,15 @@ class TRPO(OnPolicyAlgorithm):
         if not critic.is_finite:
             return "non-finite value loss"
         self._n_updates += 1
-        self._record_actor(actor)
-        self._record_critic(critic)
-        self.logger.record("time/policy_step_s", actor_done - started)
-        self.logger.record("time/critic_step_s", time.perf_counter() - actor_done)
+        figures = {
+            **actor_figures(actor, self.policy),
+            **critic_figures(critic, self.rollout_buffer),
+            "time/policy_step_s": actor_done - started,
+            "time/critic_step_s": time.perf_counter() - actor_done,
+        }
+        for key, value in figures.items():
+            self.logger.record(key, value)
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         return ""
 
     def _batch(self) -> Batch:
@@ -333,7 +320,7 @@ class TRPO(OnPolicyAlgorithm):
                 damping=self.cg_damping,
                 cg_max_iterations=self.cg_max_steps,
                 cg_relative_tolerance=self.cg_relative_tolerance,
-                jacobian_form=self._jacobian_form,
+                jacobian_form=self._jacobian_form or "reverse",
                 line_search=partial(
                     kl_matching_search if self.match_kl else backtracking_search,
                     shrinking_factor=self.line_search_shrinking_factor,
@@ -382,39 +369,6 @@ class TRPO(OnPolicyAlgorithm):
 
     def _values(self, batch: Batch) -> th.Tensor:
         return self.policy.predict_values(batch.observations).flatten()
-
-    def _record_actor(self, actor: TrustRegionResult) -> None:
-        figures = {
-            "policy_objective": actor.surrogate,
-            "kl_divergence_loss": actor.kl,
-            "approx_kl": actor.kl,
-            "is_line_search_success": float(actor.outcome == "taken"),
-            "target_kl": actor.target_kl,
-            "kl_utilization": actor.kl_utilization,
-            "cg_iterations": actor.cg_iterations,
-            "cg_residual": actor.cg_residual,
-            "line_search_steps": actor.line_search_steps,
-            "step_fraction": actor.step_fraction,
-            "expected_improvement": actor.expected_improvement,
-            "improvement_ratio": actor.improvement_ratio,
-            "grad_norm": actor.grad_norm,
-            "step_norm": actor.step_norm,
-            "entropy": actor.entropy,
-        }
-        for key, value in figures.items():
-            self.logger.record(f"train/{key}", value)
-        if hasattr(self.policy, "log_std"):
-            self.logger.record("train/std", self.policy.log_std.exp().mean().item())
-
-    def _record_critic(self, critic: CriticResult) -> None:
-        buffer = self.rollout_buffer
-        if critic.value_loss is not None:
-            self.logger.record("train/value_loss", critic.value_loss)
-        self.logger.record(
-            "train/explained_variance",
-            explained_variance(buffer.values.flatten(), buffer.returns.flatten()),
-        )
-        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
 
     def learn(
         self: SelfTRPO,
@@ -476,27 +430,10 @@ class TRPO(OnPolicyAlgorithm):
         check_is_trpo(header, path)
         if "policy_kwargs" in kwargs:
             given = kwargs["policy_kwargs"]
-            kwargs["policy_kwargs"] = _stored_if_equal(path, given, custom_objects)
+            kwargs["policy_kwargs"] = stored_policy_kwargs(path, given, custom_objects)
         model = super().load(
             path, env, device, custom_objects, print_system_info, force_reset, **kwargs
         )
         if was_written_by_contrib(header) and not {"target_kl", "cg_damping"} <= kwargs.keys():
             warn_of_units(model.action_space, header)
         return model
-
-
-def _stored_if_equal(
-    path: ZipPath, given: dict[str, Any], custom_objects: dict[str, Any] | None
-) -> dict[str, Any]:
-    """
-    Return the file's ``policy_kwargs`` if the given ones mean the same, else the given ones.
-
-    A loaded file keeps its own; the default that the constructor adds must not make a difference.
-    """
-    position = path.tell() if isinstance(path, io.IOBase) else None
-    data, _, _ = load_from_zip_file(path, custom_objects=custom_objects)
-    if isinstance(path, io.IOBase) and position is not None:
-        path.seek(position)
-    stored: dict[str, Any] = (data or {})["policy_kwargs"]
-    complete = partial(with_separate_extractors, (data or {})["policy_class"])
-    return stored if complete(given) == complete(stored) else given

@@ -5,12 +5,15 @@ import json
 import pathlib
 import warnings
 import zipfile
+from functools import partial
 from numbers import Real
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.save_util import open_path
+from stable_baselines3.common.save_util import load_from_zip_file, open_path
+
+from sb3_trpo.policies import with_separate_extractors
 
 ZipPath = str | pathlib.Path | io.BufferedIOBase
 
@@ -92,3 +95,25 @@ def warn_of_units(action_space: spaces.Space[Any], header: dict[str, Any]) -> No
         f"cg_damping={cg_damping * n_dims:g}.",
         stacklevel=3,
     )
+
+
+def stored_policy_kwargs(
+    path: ZipPath, given: dict[str, Any], custom_objects: dict[str, Any] | None
+) -> dict[str, Any]:
+    """
+    Return the file's ``policy_kwargs`` if the given ones mean the same, else the given ones.
+
+    A loaded file keeps its own; the default that the constructor adds must not make a difference.
+
+    :param path: a TRPO file, or an open one, which is left at the position it had
+    :param given: as passed to ``load``
+    :param custom_objects: replacements for attributes of the file
+    :return: what to compare with the file's
+    """
+    position = path.tell() if isinstance(path, io.IOBase) else None
+    data, _, _ = load_from_zip_file(path, custom_objects=custom_objects)
+    if isinstance(path, io.IOBase) and position is not None:
+        path.seek(position)
+    stored: dict[str, Any] = (data or {})["policy_kwargs"]
+    complete = partial(with_separate_extractors, (data or {})["policy_class"])
+    return stored if complete(given) == complete(stored) else given

@@ -172,14 +172,15 @@ TASKS = {
     ),
     "pendulum": LearningTask(
         "Pendulum-v1",
-        steps=60_000,
+        steps=90_000,
         threshold=-300,
         normalize=True,
         settings={
             "n_steps": 256,
             "gamma": 0.9,
             "n_critic_updates": 15,
-            "target_kl": 0.02,
+            "target_kl": lambda progress: 0.005 + 0.025 * progress,
+            "learning_rate": lambda progress: 1e-3 * progress,
         },
         short_steps=25_000,
         short_threshold=-900,

@@ -51,24 +51,7 @@ def test_the_image_task_needs_learnt_features():
     assert score(model, SEED) < task.threshold
 
 
-INCOMPLETE = {
-    "pendulum": "19 of 20 seeds: seed 103 ended at -337, the threshold is -300",
-    "image": "fewer than 20 seeds have been run",
-}
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            name,
-            marks=[pytest.mark.xfail(strict=True, reason=INCOMPLETE[name])]
-            if name in INCOMPLETE
-            else [],
-        )
-        for name in TASKS
-    ],
-)
+@pytest.mark.parametrize("name", TASKS)
 def test_setting_has_passed_on_twenty_seeds(name):
     """The record belongs to the setting's length and threshold as they stand."""
     with RECORD.open(newline="") as file:

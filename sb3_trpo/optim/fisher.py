@@ -212,7 +212,7 @@ class FisherVectorProduct:
         )
 
 
-def choose_jacobian_form(chunk: Chunk, module: th.nn.Module) -> JacobianForm:
+def choose_jacobian_form(chunk: Chunk, module: th.nn.Module) -> JacobianForm | None:
     """
     Find out which form of J v a network supports, by trying.
 
@@ -222,13 +222,14 @@ def choose_jacobian_form(chunk: Chunk, module: th.nn.Module) -> JacobianForm:
 
     :param chunk: the samples to try on
     :param module: owns the parameters
-    :return: the form to use from now on
+    :return: the form to use from now on; None if there is nothing to differentiate, and so no
+        product to choose a form for
     :raises NotImplementedError: the network supports neither
     """
     outputs = chunk.dist_params()
     trainable = [p for p in module.parameters() if p.requires_grad]
     if not outputs.requires_grad:
-        return "reverse"  # nothing to differentiate: there will be no product
+        return None
     used = th.autograd.grad(outputs.sum(), trainable, retain_graph=True, allow_unused=True)
     parameters = ParameterVector(
         [p for p, grad in zip(trainable, used, strict=True) if grad is not None]

@@ -123,7 +123,7 @@ def test_float32_is_as_close_as_float32_allows(name, form):
 
 @pytest.mark.parametrize("form", ["reverse", "forward"])
 @pytest.mark.parametrize("chunk_size", [1, 7, 22, 23])
-@pytest.mark.parametrize("name", ["gaussian", "multi_categorical"])
+@pytest.mark.parametrize("name", ALL)
 def test_chunks_leave_the_product_unchanged(name, chunk_size, form):
     assert_matches(make_policy(name), form, chunk_size=chunk_size, directions=3)
 
@@ -314,6 +314,11 @@ def test_form_is_chosen_by_what_the_network_supports():
     with pytest.raises(NotImplementedError, match="neither"):
         choose_jacobian_form(neither, neither)
     assert _form_of(make_policy("gaussian")) == "reverse"
+
+
+def test_form_is_left_open_while_everything_is_frozen():
+    net = SineNet(OnceDifferentiable).requires_grad_(False)
+    assert choose_jacobian_form(net, net) is None
 
 
 def _form_of(policy):
