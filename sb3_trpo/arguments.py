@@ -14,6 +14,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import (
     ActorCriticCnnPolicy,
     ActorCriticPolicy,
+    BasePolicy,
     MultiInputActorCriticPolicy,
 )
 from stable_baselines3.common.preprocessing import is_image_space
@@ -43,7 +44,7 @@ def _is_rate_or_schedule(value: Any) -> bool:
 
 
 def _is_bool(value: object) -> bool:
-    return isinstance(value, bool)
+    return isinstance(value, (bool, np.bool_))
 
 
 def _is_seed(value: object) -> bool:
@@ -72,7 +73,8 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("target_kl", _is_positive_or_schedule, "a finite number > 0 or a schedule"),
     ("sub_sampling_factor", _whole(1), "a whole number >= 1"),
     ("rollout_buffer_class", _is_buffer_class_or_none, "None or a subclass of RolloutBuffer"),
-    ("verbose", _whole(0), "a whole number >= 0"),
+    ("rollout_buffer_kwargs", lambda x: isinstance(x, dict), "None or a dict"),
+    ("verbose", lambda x: _is_bool(x) or _whole(0)(x), "a whole number >= 0"),
     ("seed", _is_seed, "None or a whole number in [0, 2**32)"),
     ("_stats_window_size", _whole(1), "a whole number >= 1"),
     ("ent_coef", _is_real, "a finite number"),
@@ -98,7 +100,7 @@ def check_arguments(model: "TRPO") -> None:
         if not accepts(value):
             raise ValueError(f"{name.lstrip('_')} must be {allowed}, got {value!r}")
     optimizer_class = model.policy_kwargs.get("optimizer_class")
-    if optimizer_class is not None:
+    if isinstance(optimizer_class, type):  # what a function makes is looked at when it is made
         check_optimizer(optimizer_class)
     n_envs = getattr(model, "n_envs", None)  # None: a model without environment, about to be loaded
     if n_envs is None:
@@ -151,6 +153,40 @@ def _check_action_space(space: spaces.Space[Any]) -> None:
         raise ValueError(f"action_space MultiBinary must have one dimension, got {space}")
     if isinstance(space, spaces.MultiDiscrete) and len(space.nvec.shape) != 1:
         raise ValueError(f"action_space MultiDiscrete must have one dimension, got {space}")
+
+
+def check_policy(policy: Any, aliases: dict[str, type[BasePolicy]]) -> type[ActorCriticPolicy]:
+    """
+    Find the class of a policy that TRPO can train, before SB3 builds anything.
+
+    :param policy: as given by the user
+    :param aliases: the names that may stand for a class
+    :return: the class
+    :raises ValueError: it is not an actor and a critic, or wants LSTM states
+    """
+    policy_class = aliases.get(policy) if isinstance(policy, str) else policy
+    if not (isinstance(policy_class, type) and issubclass(policy_class, ActorCriticPolicy)):
+        raise ValueError(
+            f"policy must be a subclass of ActorCriticPolicy or one of {', '.join(aliases)}, "
+            f"got {policy!r}"
+        )
+    if "lstm_states" in inspect.signature(policy_class.forward).parameters:
+        raise ValueError(f"policy must have no recurrent state, got {policy!r}")
+    return policy_class
+
+
+def check_learning_rate(optimizer: th.optim.Optimizer) -> None:
+    """
+    Refuse what a schedule of the learning rate must not return.
+
+    :param optimizer: after its rate was set for the update
+    :raises ValueError: the rate is negative or not finite
+    """
+    for group in optimizer.param_groups:
+        if not 0 <= group["lr"] < math.inf:
+            raise ValueError(
+                f"learning_rate must be a schedule of finite numbers >= 0, got {group['lr']}"
+            )
 
 
 def check_optimizer(optimizer_class: type[th.optim.Optimizer]) -> None:

@@ -7,6 +7,8 @@ from typing import Protocol, TypeVar
 
 import torch as th
 
+from sb3_trpo.optim.precision import precise
+
 
 class ValueMinibatch(Protocol):
     """What a fit needs of a minibatch, beside the prediction on it."""
@@ -81,7 +83,7 @@ def fit_value_function(
     optimizer.zero_grad(set_to_none=True)
     if not losses:
         return CriticResult(None, 0, is_finite=True)
-    value_loss = th.stack(losses).double().mean().item()
+    value_loss = precise(th.stack(losses)).mean().item()
     is_finite = math.isfinite(value_loss) and all(
         bool(th.isfinite(parameter).all()) for parameter in parameters
     )

@@ -2,119 +2,25 @@
 SB3's action distributions as the core sees them: parameters as one tensor, joint KL, metric.
 
 An SB3 distribution holds one torch distribution, or a list of independent ones. Each of these is
-described by a :class:`Family`; their parameters stand side by side in ``dist_params`` (N, K), their
-KLs add up to the joint one, and their metrics act on their own columns.
+described by a :class:`sb3_trpo.families.Family`; their parameters stand side by side in
+``dist_params`` (N, K), their KLs add up to the joint one, and their metrics act on their own
+columns.
 """
 
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import torch as th
 from stable_baselines3.common.distributions import Distribution
-from torch.distributions import Bernoulli, Categorical, Independent, Laplace, Normal, kl_divergence
+from torch.distributions import Bernoulli, Categorical, Independent, kl_divergence
 from torch.distributions import Distribution as TorchDistribution
 
+from sb3_trpo.families import family_of, register_distribution
+
+__all__ = ["DistributionMap", "check_log_prob", "register_distribution", "unvalidated"]
+
 Metric = Callable[[th.Tensor], th.Tensor]
-
-
-@dataclass(frozen=True)
-class Family:
-    """
-    What the trust region has to know about one type of torch distribution.
-
-    :param names: arguments of ``type(distribution)`` that are its parameters, read from attributes
-        of the same name; each (N,) or (N, A)
-    :param metric: maps the distribution to its Fisher matrix in these parameters, as a product on
-        their tensors; None: the second derivative of the KL is taken
-    """
-
-    names: tuple[str, ...]
-    metric: Callable[[Any], Callable[..., tuple[th.Tensor, ...]]] | None = None
-
-
-def _normal_metric(normal: Normal) -> Callable[..., tuple[th.Tensor, ...]]:
-    precision = normal.scale**-2
-    return lambda loc, scale: (precision * loc, 2 * precision * scale)
-
-
-def _categorical_metric(categorical: Categorical) -> Callable[..., tuple[th.Tensor, ...]]:
-    probs = categorical.logits.exp()  # diag(p) − p pᵀ in the logits
-
-    def product(logits: th.Tensor) -> tuple[th.Tensor, ...]:
-        weighted = probs * logits
-        return (weighted - probs * weighted.sum(dim=-1, keepdim=True),)
-
-    return product
-
-
-def _bernoulli_metric(bernoulli: Bernoulli) -> Callable[..., tuple[th.Tensor, ...]]:
-    variance = bernoulli.probs * (1 - bernoulli.probs)
-    return lambda logits: (variance * logits,)
-
-
-def _laplace_metric(laplace: Laplace) -> Callable[..., tuple[th.Tensor, ...]]:
-    # Written out, since autograd takes the |Δloc| in the KL to be flat at 0 and finds no curvature.
-    precision = laplace.scale**-2
-    return lambda loc, scale: (precision * loc, precision * scale)
-
-
-_FAMILIES: dict[type[TorchDistribution], Family] = {
-    Normal: Family(("loc", "scale"), _normal_metric),
-    Categorical: Family(("logits",), _categorical_metric),
-    Bernoulli: Family(("logits",), _bernoulli_metric),
-    Laplace: Family(("loc", "scale"), _laplace_metric),
-}
-
-
-def register_distribution(
-    distribution_class: type[TorchDistribution], parameter_names: tuple[str, ...]
-) -> None:
-    """
-    Tell TRPO the parameters of a torch distribution of your own.
-
-    Needed only where they cannot be found from ``arg_constraints``. The KL comes from
-    ``torch.distributions.kl_divergence`` (add yours with ``torch.distributions.register_kl``), the
-    Fisher matrix from its second derivative.
-
-    :param distribution_class: subclass of ``torch.distributions.Distribution``
-    :param parameter_names: keyword arguments of its constructor that are the parameters, each also
-        an attribute that holds a tensor of shape (N,) or (N, A)
-    :raises ValueError: not a class of distributions, or no names
-    """
-    if not (
-        isinstance(distribution_class, type) and issubclass(distribution_class, TorchDistribution)
-    ):
-        raise ValueError(
-            "distribution_class must be a subclass of torch.distributions.Distribution, "
-            f"got {distribution_class!r}"
-        )
-    if not parameter_names or not all(isinstance(name, str) for name in parameter_names):
-        raise ValueError(
-            f"parameter_names must be a non-empty tuple of str, got {parameter_names!r}"
-        )
-    _FAMILIES[distribution_class] = Family(tuple(parameter_names))
-
-
-def _family(distribution: TorchDistribution) -> Family:
-    for cls in type(distribution).__mro__:
-        if cls in _FAMILIES:
-            return _FAMILIES[cls]
-    # Where a distribution accepts probs or logits, only the one it was built from lies in its
-    # __dict__; where it keeps neither (Beta wraps a Dirichlet), all its parameters are properties.
-    arguments = tuple(distribution.arg_constraints)
-    names = tuple(name for name in arguments if name in distribution.__dict__) or arguments
-    if "logits" in names:
-        names = tuple(name for name in names if name != "probs")
-    if not names or not all(isinstance(getattr(distribution, n), th.Tensor) for n in names):
-        raise ValueError(
-            f"TRPO does not know the parameters of the action distribution "
-            f"{type(distribution).__name__}. Call sb3_trpo.distributions.register_distribution("
-            f"{type(distribution).__name__}, parameter_names) before building the model."
-        )
-    return Family(names)
 
 
 class _Component:
@@ -127,9 +33,8 @@ class _Component:
             distribution = distribution.base_dist
         self._class: Callable[..., TorchDistribution] = type(distribution)
         if isinstance(distribution, Categorical):
-            # Subclasses keep state beside the logits (a mask, say) that these already express.
-            self._class = Categorical
-        self._family = _family(distribution)
+            self._class = Categorical  # what a subclass adds, a mask say, the logits express
+        self._family = family_of(distribution)
         tensors = self._tensors(distribution)
         self._tail_shapes = [tensor.shape[1:] for tensor in tensors]
         self._widths = [tensor[:1].numel() for tensor in tensors]
@@ -138,7 +43,13 @@ class _Component:
     def _tensors(self, distribution: TorchDistribution) -> list[th.Tensor]:
         while isinstance(distribution, Independent):
             distribution = distribution.base_dist
-        return [getattr(distribution, name) for name in self._family.names]
+        try:
+            return [getattr(distribution, name) for name in self._family.names]
+        except AttributeError as error:
+            raise ValueError(
+                f"The action distribution {type(distribution).__name__} has no attribute of each "
+                f"of the names registered for its parameters, {self._family.names}: {error}."
+            ) from error
 
     def read(self, distribution: TorchDistribution) -> th.Tensor:
         return self._join(self._tensors(distribution))
@@ -159,7 +70,14 @@ class _Component:
     def build(self, columns: th.Tensor) -> TorchDistribution:
         # Unvalidated: at a trial that goes too far the numbers say so, and the search shortens.
         arguments = dict(zip(self._family.names, self._split(columns), strict=True))
-        base = self._class(**arguments, validate_args=False)
+        try:
+            base = self._class(**arguments, validate_args=False)
+        except TypeError as error:
+            raise ValueError(
+                f"TRPO must be able to build the action distribution {self._class.__name__} from "
+                f"its parameters {self._family.names} and validate_args, by keyword: {error}. "
+                "sb3_trpo.distributions.register_distribution takes other names."
+            ) from error
         return (
             Independent(base, self._event_dims, validate_args=False) if self._event_dims else base
         )
@@ -304,6 +222,49 @@ class DistributionMap:
             return th.cat([metric(columns) for metric, columns in parts], dim=1)
 
         return product
+
+
+def check_log_prob(
+    distribution_map: DistributionMap, distribution: Distribution, actions: th.Tensor
+) -> None:
+    """
+    Refuse a distribution of the user's own that is more than the torch distribution it holds.
+
+    The surrogate is computed from the parameters alone; what ``log_prob`` takes from elsewhere (an
+    attribute set for each state, a learnt one) would be wrong there, or not learnt.
+
+    :param distribution_map: made from the distribution of other states
+    :param distribution: as the policy returns it, with its graph
+    :param actions: of the same states
+    :raises ValueError: its log-probability is not a function of the parameters and the action
+    """
+    if type(distribution).__module__.startswith(("stable_baselines3.", "sb3_contrib.")):
+        return
+    dist_params = distribution_map.read(distribution)
+    own = distribution.log_prob(actions)
+    rebuilt = distribution_map.log_prob(distribution_map.build(dist_params), actions)
+    # Squashing and the like lose some digits in float32; a wrong state is off by far more.
+    same = th.allclose(own, rebuilt, rtol=1e-3, atol=1e-3, equal_nan=True)
+    if not same or not _leaves(own) <= _leaves(dist_params):
+        raise ValueError(
+            f"The log-probability of the action distribution {type(distribution).__name__} depends "
+            "on more than the parameters of the torch distribution that it holds. Give all of it "
+            "to that (torch.distributions.TransformedDistribution, or a class of your own)."
+        )
+
+
+def _leaves(tensor: th.Tensor) -> set[th.Tensor]:
+    """Find the parameters that a tensor was computed from."""
+    seen, found, pending = set(), set(), [tensor.grad_fn]
+    while pending:
+        node = pending.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.add(node.variable)
+        pending += [parent for parent, _ in node.next_functions]
+    return found
 
 
 @contextmanager

@@ -14,7 +14,20 @@ MlpPolicy = ActorCriticPolicy
 CnnPolicy = ActorCriticCnnPolicy
 MultiInputPolicy = MultiInputActorCriticPolicy
 
-__all__ = ["CnnPolicy", "MlpPolicy", "MultiInputPolicy", "with_separate_extractors"]
+__all__ = [
+    "CnnPolicy",
+    "MlpPolicy",
+    "MultiInputPolicy",
+    "has_two_extractors",
+    "with_separate_extractors",
+]
+
+HOW_TO_SHARE = (
+    "If these are the parameters of a policy whose actor and critic share a features extractor "
+    "(the default of PPO, A2C and sb3_contrib.TRPO for images and Dicts), build the model with "
+    "policy_kwargs=dict(share_features_extractor=True)."
+)
+"""What to do about parameters that do not fit two extractors."""
 
 
 def with_separate_extractors(
@@ -30,9 +43,23 @@ def with_separate_extractors(
     :param policy_kwargs: as the user gave them; never written to
     :return: a copy, with ``share_features_extractor=False`` added for SB3's image and Dict policies
         and those of their subclasses whose ``__init__`` takes it
+    :raises ValueError: ``policy_kwargs`` is no dict
     """
+    if not (policy_kwargs is None or isinstance(policy_kwargs, dict)):
+        raise ValueError(f"policy_kwargs must be None or a dict, got {policy_kwargs!r}")
     kwargs = dict(policy_kwargs or {})
     takes_it = "share_features_extractor" in inspect.signature(policy_class.__init__).parameters
     if takes_it and issubclass(policy_class, (ActorCriticCnnPolicy, MultiInputActorCriticPolicy)):
         kwargs.setdefault("share_features_extractor", False)
     return kwargs
+
+
+def has_two_extractors(policy: BasePolicy) -> bool:
+    """
+    Tell whether actor and critic have a features extractor each, with parameters.
+
+    :param policy: just built or trained
+    """
+    if getattr(policy, "share_features_extractor", True):
+        return False
+    return any(True for _ in policy.features_extractor.parameters())

@@ -1,5 +1,7 @@
 """Collecting a rollout: SB3's own loop, over environments whose observations are checked."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -7,42 +9,31 @@ from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 
-class CheckedEnv:
+@contextmanager
+def finite_observations(env: VecEnv, timesteps: int) -> Iterator[None]:
     """
-    A vectorised environment whose ``step`` refuses observations that are not finite.
+    Make the environments' ``step`` refuse observations that are not finite, inside the block.
 
-    Not a VecEnvWrapper: it lives for one rollout, and everything but ``step`` is the environment's.
+    No wrapper: callbacks find the environments in ``locals["env"]`` and must get the real ones.
 
-    :param env: the environment
-    :param first_step: the number of timesteps collected before, for the message
+    :param env: the environments
+    :param timesteps: how many have been collected before, for the message
     """
+    step = env.step
 
-    def __init__(self, env: VecEnv, first_step: int) -> None:
-        self._env = env
-        self._timestep = first_step
-
-    def __getattr__(self, name: str) -> Any:  # whatever the environment has
-        return getattr(self._env, name)
-
-    def step(self, actions: np.ndarray) -> VecEnvStepReturn:
-        """
-        Step all environments.
-
-        :param actions: (E, …)
-        :return: what the environment returned
-        :raises ValueError: an observation holds NaN or infinity
-        """
-        observations, rewards, dones, infos = self._env.step(actions)
-        self._timestep += self._env.num_envs
-        check_finite(observations, self._timestep, self._env)
-        for index in np.flatnonzero(dones):
-            terminal = infos[index].get("terminal_observation")
-            key = None if terminal is None else _bad_key(terminal)
-            if key is not None:
-                raise ValueError(
-                    _message("a terminal observation", key, int(index), self._timestep)
-                )
+    def checked_step(actions: np.ndarray) -> VecEnvStepReturn:
+        nonlocal timesteps
+        observations, rewards, dones, infos = step(actions)
+        timesteps += env.num_envs
+        check_finite(observations, timesteps, env)
+        check_terminal(dones, infos, timesteps)
         return observations, rewards, dones, infos
+
+    env.step = checked_step  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del env.step
 
 
 def check_finite(observations: Any, timestep: int, env: VecEnv) -> None:
@@ -68,6 +59,22 @@ def check_finite(observations: Any, timestep: int, env: VecEnv) -> None:
     is_finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
     index = int(np.flatnonzero(~is_finite)[0])
     raise ValueError(_message("an observation", key, index, timestep) + advice)
+
+
+def check_terminal(dones: np.ndarray, infos: list[dict[str, Any]], timestep: int) -> None:
+    """
+    Stop the run at the end of an episode whose last observation is not finite.
+
+    :param dones: (E,) whether an episode ended
+    :param infos: of the environments, with ``terminal_observation`` where one did
+    :param timestep: how many timesteps have been collected, for the message
+    :raises ValueError: it holds NaN or infinity; names the environment and the step
+    """
+    for index in np.flatnonzero(dones):
+        terminal = infos[index].get("terminal_observation")
+        key = None if terminal is None else _bad_key(terminal)
+        if key is not None:
+            raise ValueError(_message("a terminal observation", key, int(index), timestep))
 
 
 def _bad_key(observations: Any) -> str | None:

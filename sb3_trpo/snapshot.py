@@ -1,6 +1,8 @@
 """What an update may change, kept so that it can be put back."""
 
 import copy
+from collections.abc import Container
+from typing import Any
 
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -19,25 +21,45 @@ class Snapshot:
         self._modes = [(module, module.training) for module in policy.modules()]
         # With their places: a module may assign a new tensor instead of writing into the old one.
         self._buffers = [
-            (module, name, buffer, buffer.detach().clone())
+            (module, name, buffer, _copy(buffer))
             for module in policy.modules()
-            for name, buffer in module.named_buffers(recurse=False)
+            for name, buffer in module._buffers.items()
         ]
-        self._optimizer_state = copy.deepcopy(policy.optimizer.state_dict())
+        # Not by state_dict(): loading one casts the state to the parameters' dtype.
+        optimizer = policy.optimizer
+        self._state = {p: _copy_all(state) for p, state in optimizer.state.items()}
+        self._groups = [_copy_all(group, leave="params") for group in optimizer.param_groups]
 
     @th.no_grad()
-    def restore_buffers(self) -> None:
-        """Put the module buffers back (running statistics and the like)."""
+    def restore_buffers(self, modules: Container[th.nn.Module] | None = None) -> None:
+        """
+        Put the module buffers back (running statistics and the like).
+
+        :param modules: only theirs; None: all
+        """
         for module, name, buffer, value in self._buffers:
-            setattr(module, name, buffer.copy_(value))
+            if modules is None or module in modules:
+                module._buffers[name] = buffer if buffer is None else buffer.copy_(value)
 
     @th.no_grad()
     def restore(self) -> None:
-        """Put everything back, bit for bit and in place."""
+        """Put everything back, bit for bit and parameters in place."""
         for parameter, value in self._parameters:
             parameter.copy_(value)
         self.restore_buffers()
         for module, mode in self._modes:
             module.training = mode
-        self._policy.optimizer.load_state_dict(self._optimizer_state)
-        self._policy.optimizer.zero_grad(set_to_none=True)
+        optimizer = self._policy.optimizer
+        optimizer.zero_grad(set_to_none=True)
+        optimizer.state.clear()
+        optimizer.state.update({p: _copy_all(state) for p, state in self._state.items()})
+        for group, saved in zip(optimizer.param_groups, self._groups, strict=True):
+            group.update(_copy_all(saved))
+
+
+def _copy(value: Any) -> Any:
+    return value.detach().clone() if isinstance(value, th.Tensor) else copy.deepcopy(value)
+
+
+def _copy_all(values: dict[str, Any], leave: str = "") -> dict[str, Any]:
+    return {key: _copy(value) for key, value in values.items() if key != leave}

@@ -11,13 +11,14 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import FloatSchedule
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule, TensorDict
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.arguments import (
     check_arguments,
+    check_learning_rate,
     check_optimizer,
+    check_policy,
     warn_of_shared_extractor,
     warn_of_truncated_minibatches,
 )
@@ -30,7 +31,7 @@ from sb3_trpo.batch import (
     whole_rollout,
 )
 from sb3_trpo.critic import CriticResult, fit_value_function, modules_reached
-from sb3_trpo.distributions import DistributionMap, unvalidated
+from sb3_trpo.distributions import DistributionMap, check_log_prob, unvalidated
 from sb3_trpo.optim import (
     JacobianForm,
     TrustRegionProblem,
@@ -40,9 +41,16 @@ from sb3_trpo.optim import (
     kl_matching_search,
     trust_region_step,
 )
-from sb3_trpo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, with_separate_extractors
+from sb3_trpo.policies import (
+    HOW_TO_SHARE,
+    CnnPolicy,
+    MlpPolicy,
+    MultiInputPolicy,
+    has_two_extractors,
+    with_separate_extractors,
+)
 from sb3_trpo.records import actor_figures, critic_figures
-from sb3_trpo.rollouts import CheckedEnv, check_finite
+from sb3_trpo.rollouts import check_finite, finite_observations
 from sb3_trpo.skips import SkipCounter
 from sb3_trpo.snapshot import Snapshot
 from sb3_trpo.zip_format import (
@@ -147,7 +155,9 @@ class TRPO(OnPolicyAlgorithm):
         match_kl: bool = True,
         actor_batch_size: int | None = None,
     ) -> None:
-        policy_class = self._policy_class_of(policy)
+        policy_class = check_policy(policy, self.policy_aliases)
+        if env is None and _init_setup_model:
+            raise ValueError("env must be an environment or its id, got None")
         try:
             super().__init__(
                 policy,
@@ -187,31 +197,20 @@ class TRPO(OnPolicyAlgorithm):
         self.actor_batch_size = actor_batch_size
         self._n_skipped_updates = 0
         check_arguments(self)
-        warn_of_truncated_minibatches(self)
         if _init_setup_model:
             self._setup_model()
 
-    def _policy_class_of(self, policy: str | type[ActorCriticPolicy]) -> type[BasePolicy]:
-        if isinstance(policy, type) and issubclass(policy, BasePolicy):
-            return policy
-        if isinstance(policy, str) and policy in self.policy_aliases:
-            return self.policy_aliases[policy]
-        allowed = ", ".join(self.policy_aliases)
-        raise ValueError(
-            f"policy must be a subclass of ActorCriticPolicy or one of {allowed}, got {policy!r}"
-        )
-
     def _setup_model(self) -> None:
         check_arguments(self)  # load() sets attributes without the constructor
+        warn_of_truncated_minibatches(self)
         super()._setup_model()
         check_optimizer(type(self.policy.optimizer))
-        self._target_kl_schedule = FloatSchedule(self.target_kl)
         self._jacobian_form: JacobianForm | None = None
         self._skips = SkipCounter()
         warn_of_shared_extractor(self.policy)
 
     def _excluded_save_params(self) -> list[str]:
-        derived = ["_target_kl_schedule", "_jacobian_form", "_skips"]
+        derived = ["_jacobian_form", "_skips"]
         return [*super()._excluded_save_params(), *derived]
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
@@ -238,13 +237,8 @@ class TRPO(OnPolicyAlgorithm):
         """
         started = time.perf_counter()
         check_finite(self._last_obs, self.num_timesteps, env)
-        checked = CheckedEnv(env, self.num_timesteps)
-        go_on = super().collect_rollouts(
-            checked,  # type: ignore[arg-type]  # all of a VecEnv, by delegation
-            callback,
-            rollout_buffer,
-            n_rollout_steps,
-        )
+        with finite_observations(env, self.num_timesteps):
+            go_on = super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
         self.logger.record("time/rollout_s", time.perf_counter() - started)
         return go_on
 
@@ -268,6 +262,7 @@ class TRPO(OnPolicyAlgorithm):
     def _update(self, before: Snapshot) -> str:
         """Do one update; return why it must be undone, or an empty string."""
         self._update_learning_rate(self.policy.optimizer)
+        check_learning_rate(self.policy.optimizer)
         batch = self._batch()
         if not th.isfinite(th.as_tensor(self.rollout_buffer.rewards)).all():
             return "non-finite reward"
@@ -282,7 +277,7 @@ class TRPO(OnPolicyAlgorithm):
         if actor.outcome == "skipped":
             return actor.reason
         actor_done = time.perf_counter()
-        critic = self._critic_step(batch, actor.parameters)
+        critic = self._critic_step(batch, actor.parameters, before)
         if not critic.is_finite:
             return "non-finite value loss"
         self._n_updates += 1
@@ -305,15 +300,11 @@ class TRPO(OnPolicyAlgorithm):
         return self.policy.get_distribution(batch.observations)
 
     def _policy_step(self, batch: Batch) -> TrustRegionResult:
-        target_kl = self._target_kl_schedule(self._current_progress_remaining)
-        if not math.isfinite(target_kl):
-            raise ValueError(f"target_kl must be a schedule of finite numbers, got {target_kl}")
+        target_kl = self._current_target_kl()
         # In eval mode, so that equal parameters mean equal policies under dropout and batch norm.
         self.policy.set_training_mode(False)
         with unvalidated():
             problem = self._problem(batch)
-            if self._jacobian_form is None:
-                self._jacobian_form = choose_jacobian_form(problem.chunks[0], self.policy)
             return trust_region_step(
                 problem,
                 target_kl=target_kl,
@@ -328,13 +319,27 @@ class TRPO(OnPolicyAlgorithm):
                 ),
             )
 
+    def _current_target_kl(self) -> float:
+        target_kl = self.target_kl
+        if callable(target_kl):
+            target_kl = target_kl(self._current_progress_remaining)
+        if not math.isfinite(target_kl):
+            raise ValueError(f"target_kl must be a schedule of finite numbers, got {target_kl}")
+        return float(target_kl)
+
     def _problem(self, batch: Batch) -> TrustRegionProblem:
-        distribution_map = DistributionMap(self._distribution(batch.rows(slice(0, 1))))
+        few = batch.rows(slice(0, 2))  # not one: some networks squeeze()
+        distribution_map = DistributionMap(self._distribution(few))
 
         def chunk(rows: Batch) -> ActorChunk:
             return ActorChunk(
                 rows, lambda: self._distribution(rows), distribution_map, ent_coef=self.ent_coef
             )
+
+        if self._jacobian_form is None:
+            others = batch.rows(slice(-2, None))
+            check_log_prob(distribution_map, self._distribution(others), others.actions)
+            self._jacobian_form = choose_jacobian_form(chunk(few), self.policy)
 
         fisher_chunks = None
         if self.sub_sampling_factor > 1:
@@ -346,7 +351,9 @@ class TRPO(OnPolicyAlgorithm):
             fisher_chunks=fisher_chunks,
         )
 
-    def _critic_step(self, batch: Batch, actor_parameters: list[th.Tensor]) -> CriticResult:
+    def _critic_step(
+        self, batch: Batch, actor_parameters: list[th.Tensor], before: Snapshot
+    ) -> CriticResult:
         few = batch.rows(slice(0, 2))
         of_actor = modules_reached(self.policy, lambda: self._distribution(few))
         of_critic = modules_reached(self.policy, lambda: self._values(few))
@@ -365,6 +372,7 @@ class TRPO(OnPolicyAlgorithm):
             max_grad_norm=self.max_grad_norm,
         )
         self.policy.set_training_mode(False)
+        before.restore_buffers(of_actor)  # shared ones may count passes even in eval mode
         return result
 
     def _values(self, batch: Batch) -> th.Tensor:
@@ -391,6 +399,7 @@ class TRPO(OnPolicyAlgorithm):
         :param progress_bar: show one (needs tqdm and rich)
         :return: self
         """
+        check_arguments(self)  # they may have been changed since the model was built
         return super().learn(
             total_timesteps=total_timesteps,
             callback=callback,
@@ -399,6 +408,30 @@ class TRPO(OnPolicyAlgorithm):
             reset_num_timesteps=reset_num_timesteps,
             progress_bar=progress_bar,
         )
+
+    def set_parameters(
+        self,
+        load_path_or_dict: str | TensorDict,
+        exact_match: bool = True,  # noqa: FBT001, FBT002  # SB3's signature
+        device: th.device | str = "auto",
+    ) -> None:
+        """
+        Take over the parameters of a file or of :meth:`get_parameters`: all of them, or none.
+
+        :param load_path_or_dict: a zip of this or another algorithm with the same policy, or a dict
+        :param exact_match: refuse parameters that are missing or too many
+        :param device: where to read the file to
+        :raises ValueError: the parameters are those of another policy
+        :raises RuntimeError: likewise
+        """
+        before = Snapshot(self.policy)
+        try:
+            super().set_parameters(load_path_or_dict, exact_match, device)
+        except BaseException as error:
+            before.restore()
+            if isinstance(error, (RuntimeError, ValueError)) and has_two_extractors(self.policy):
+                raise type(error)(f"{error} {HOW_TO_SHARE}") from error
+            raise
 
     @classmethod
     def load(

@@ -172,15 +172,14 @@ TASKS = {
     ),
     "pendulum": LearningTask(
         "Pendulum-v1",
-        steps=90_000,
+        steps=100_000,
         threshold=-300,
         normalize=True,
         settings={
-            "n_steps": 256,
+            "n_steps": 512,
             "gamma": 0.9,
             "n_critic_updates": 15,
-            "target_kl": lambda progress: 0.005 + 0.025 * progress,
-            "learning_rate": lambda progress: 1e-3 * progress,
+            "target_kl": 0.02,
         },
         short_steps=25_000,
         short_threshold=-900,

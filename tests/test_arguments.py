@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from functools import partial
 
 import gymnasium as gym
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 import sb3_contrib
 import torch as th
 from gymnasium import spaces
+from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
+from stable_baselines3 import DQN
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_trpo import TRPO
@@ -38,6 +41,8 @@ WRONG = {
     "rollout_buffer_class": [dict, 3],
     "verbose": [-1],
     "seed": [-1, 1.5, 2**32],
+    "policy_kwargs": ["x", 3],
+    "rollout_buffer_kwargs": ["x", 3],
 }
 
 
@@ -55,8 +60,10 @@ def saved(tmp_path_factory):
     return path
 
 
-# SB3 stores stats_window_size under another name, and builds the buffer's class into the file.
-AT_LOAD = [name for name in WRONG if name not in ("stats_window_size", "rollout_buffer_class")]
+# SB3 stores stats_window_size under another name, builds the buffer's class into the file and
+# compares policy_kwargs with the file's.
+NOT_AT_LOAD = ("stats_window_size", "rollout_buffer_class", "policy_kwargs")
+AT_LOAD = [name for name in WRONG if name not in NOT_AT_LOAD]
 
 
 @pytest.mark.parametrize("name", AT_LOAD)
@@ -68,11 +75,51 @@ def test_argument_out_of_range_is_refused_on_load_as_well(name, saved):
         assert repr(value) in str(caught.value)
 
 
-@pytest.mark.parametrize("policy", [3, int, None])
+@pytest.mark.parametrize(
+    "policy", [3, int, None, DQN.policy_aliases["MlpPolicy"], RecurrentActorCriticPolicy]
+)
 def test_policy_that_is_none_is_refused(policy):
-    with pytest.raises(ValueError, match=r"policy must be .* got") as caught:
+    with pytest.raises(ValueError, match=r"policy must .* got") as caught:
         TRPO(policy, "CartPole-v1")
     assert repr(policy) in str(caught.value)
+
+
+def test_missing_environment_is_named():
+    with pytest.raises(ValueError, match="env must be an environment or its id, got None"):
+        TRPO("MlpPolicy", None)
+
+
+def test_numpys_numbers_and_bools_are_accepted():
+    model = TRPO(
+        "MlpPolicy",
+        "CartPole-v1",
+        n_steps=np.int64(32),
+        batch_size=np.int32(16),
+        target_kl=np.float32(0.02),
+        ent_coef=np.float64(0.01),
+        normalize_advantage=np.bool_(True),
+        verbose=False,
+    ).learn(32)
+    assert model.logger.name_to_value["train/target_kl"] == pytest.approx(0.02)
+
+
+def test_argument_changed_after_construction_is_checked_before_learning():
+    model = TRPO("MlpPolicy", "CartPole-v1", n_steps=32, batch_size=32)
+    model.sub_sampling_factor = 1000
+    with pytest.raises(ValueError, match=r"sub_sampling_factor .* 1000"):
+        model.learn(32)
+    assert model.num_timesteps == 0
+
+
+def test_target_kl_set_by_a_callback_holds_from_the_next_update_on():
+    model = TRPO("MlpPolicy", "CartPole-v1", n_steps=32, batch_size=32)
+
+    def tighten(locals_, _):
+        locals_["self"].target_kl = 0.001
+        return True
+
+    model.learn(32, callback=tighten)
+    assert model.logger.name_to_value["train/target_kl"] == 0.001
 
 
 def test_signature_is_contribs_with_ours_keyword_only_after_it():
@@ -151,17 +198,35 @@ def test_batch_size_that_does_not_divide_warns():
         TRPO("MlpPolicy", "CartPole-v1", n_steps=64, batch_size=48)
 
 
-def test_optimizer_with_a_closure_is_refused():
+@pytest.mark.parametrize("wrap", [lambda cls: cls, lambda cls: partial(cls, lr=0.1)])
+def test_optimizer_with_a_closure_is_refused(wrap):
     with pytest.raises(ValueError, match="LBFGS"):
-        TRPO("MlpPolicy", "CartPole-v1", policy_kwargs={"optimizer_class": th.optim.LBFGS})
+        TRPO("MlpPolicy", "CartPole-v1", policy_kwargs={"optimizer_class": wrap(OneGroupLBFGS)})
 
 
-def test_schedule_that_returns_nan_is_named():
-    model = TRPO(
-        "MlpPolicy", "CartPole-v1", n_steps=32, batch_size=32, target_kl=lambda _: math.nan
-    )
+class OneGroupLBFGS(th.optim.LBFGS):
+    """Takes the learning rate as SB3 passes it."""
+
+
+def test_optimizer_may_come_from_a_function():
+    kwargs = {"optimizer_class": lambda parameters, lr: th.optim.RMSprop(parameters, lr=lr)}
+    model = TRPO("MlpPolicy", "CartPole-v1", n_steps=32, batch_size=32, policy_kwargs=kwargs)
+    model.learn(32)
+    assert model._n_updates == 1
+
+
+def after_the_first(value, bad):
+    """A schedule that goes wrong when training has begun."""
+    return lambda progress: value if progress == 1 else bad
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("name", ["target_kl", "learning_rate"])
+def test_schedule_that_returns_no_number_is_named(name, bad):
+    schedule = {name: after_the_first(0.01, bad)}
+    model = TRPO("MlpPolicy", "CartPole-v1", n_steps=32, batch_size=32, **schedule)
     before = model.policy.state_dict()["action_net.weight"].clone()
-    with pytest.raises(ValueError, match="target_kl"):
+    with pytest.raises(ValueError, match=f"{name} must be a schedule of finite numbers"):
         model.learn(32)
     assert th.equal(model.policy.action_net.weight, before)
 

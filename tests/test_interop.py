@@ -216,6 +216,22 @@ def test_parameters_of_a_ppo_file_start_a_trpo(tmp_path):
     assert model._n_updates == 1
 
 
+def test_parameters_that_do_not_fit_change_nothing_and_say_what_to_do(tmp_path):
+    env = make(TRPO, "image")[1]
+    PPO("CnnPolicy", env, n_steps=32, batch_size=16, device="cpu").save(tmp_path / "ppo")
+    model, _ = make(TRPO, "image")
+    before = [p.clone() for p in model.policy.parameters()]
+    for exact_match in (True, False):
+        with pytest.raises((ValueError, RuntimeError), match="share_features_extractor=True"):
+            model.set_parameters(tmp_path / "ppo", exact_match=exact_match, device="cpu")
+        assert all(th.equal(p, q) for p, q in zip(before, model.policy.parameters(), strict=True))
+    shared = {"policy_kwargs": {"share_features_extractor": True}}
+    model, _ = quietly(make, TRPO, "image", **shared)
+    model.set_parameters(tmp_path / "ppo", device="cpu")
+    model.learn(32)
+    assert model._n_updates == 1
+
+
 @pytest.mark.parametrize("given", [{}, {"share_features_extractor": False}])
 def test_policy_kwargs_given_again_at_load_are_compared_with_the_default(given, tmp_path):
     model, env = make(TRPO, "image")
@@ -230,6 +246,13 @@ def test_bad_value_at_load_is_refused(tmp_path):
     model.save(tmp_path / "model")
     with pytest.raises(ValueError, match=r"batch_size .* -1"):
         TRPO.load(tmp_path / "model", batch_size=-1)
+
+
+def test_batch_size_that_does_not_divide_warns_at_load_too(tmp_path):
+    model, env = make(TRPO, "box")
+    model.save(tmp_path / "model")
+    with pytest.warns(UserWarning, match="batch_size=12 does not divide the 32 samples"):
+        TRPO.load(tmp_path / "model", env, device="cpu", batch_size=12)
 
 
 def test_open_files_work():

@@ -10,7 +10,8 @@ from sb3_trpo.optim.line_search import (
 )
 from sb3_trpo.optim.parameter_vector import ParameterVector
 from sb3_trpo.optim.problem import Chunk, OldPolicy, TrustRegionProblem
-from sb3_trpo.optim.trust_region import TrustRegionResult, trust_region_step
+from sb3_trpo.optim.result import TrustRegionResult
+from sb3_trpo.optim.trust_region import trust_region_step
 
 __all__ = [
     "CGResult",

@@ -197,11 +197,15 @@ class FisherVectorProduct:
         """
         product = th.zeros_like(vector)
         for chunk, old_policy in zip(self._chunks, self._old_policies, strict=True):
-            linearisation = self._kept or self._linearise(chunk, None)
-            output_change = linearisation.jvp(vector)  # J v
-            weights = chunk.weights.to(output_change.dtype)[:, None]
-            product += linearisation.vjp(weights * old_policy.metric(output_change))  # Jᵀ M J v
+            product += self._of_chunk(chunk, old_policy, vector)
         return self._sum_over_processes(product) / self._total_weight
+
+    def _of_chunk(self, chunk: Chunk, old_policy: OldPolicy, vector: th.Tensor) -> th.Tensor:
+        # In a function of its own, which drops J before the next chunk's is built.
+        linearisation = self._kept or self._linearise(chunk, None)
+        output_change = linearisation.jvp(vector)  # J v
+        weights = chunk.weights.to(output_change.dtype)[:, None]
+        return linearisation.vjp(weights * old_policy.metric(output_change))  # Jᵀ M J v
 
     def _linearise(self, chunk: Chunk, outputs: th.Tensor | None) -> Linearisation:
         outputs = chunk.dist_params() if outputs is None else outputs
@@ -220,7 +224,7 @@ def choose_jacobian_form(chunk: Chunk, module: th.nn.Module) -> JacobianForm | N
     default networks, since its graph is built once per update. Some operations lack it (a custom
     ``autograd.Function`` marked once-differentiable, cuDNN's LSTM).
 
-    :param chunk: the samples to try on
+    :param chunk: the samples to try on; a few are enough
     :param module: owns the parameters
     :return: the form to use from now on; None if there is nothing to differentiate, and so no
         product to choose a form for
@@ -238,6 +242,8 @@ def choose_jacobian_form(chunk: Chunk, module: th.nn.Module) -> JacobianForm | N
     try:
         ReverseLinearisation(outputs, parameters).jvp(direction)
         return "reverse"
+    except th.OutOfMemoryError:
+        raise
     except (RuntimeError, NotImplementedError) as error:
         no_reverse = error
     try:
@@ -245,6 +251,8 @@ def choose_jacobian_form(chunk: Chunk, module: th.nn.Module) -> JacobianForm | N
             direction
         )
         return "forward"
+    except th.OutOfMemoryError:
+        raise
     except (RuntimeError, NotImplementedError) as no_forward:
         raise NotImplementedError(
             "The policy's network supports neither reverse-over-reverse nor forward-mode "
