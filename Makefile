@@ -23,7 +23,7 @@ $(VENV)/dev: $(VENV)/base pyproject.toml
 	touch $@
 
 train: $(VENV)/train
-	$(VENV)/bin/python -W ignore::UserWarning examples/train.py --env $(ENV) --steps $(STEPS) --seed $(SEED)
+	$(VENV)/bin/python examples/train.py --env $(ENV) --steps $(STEPS) --seed $(SEED)
 
 test: $(VENV)/dev
 	$(VENV)/bin/python -m pytest -n 2 -m "not slow"
@@ -34,6 +34,7 @@ test-all: $(VENV)/dev
 lint: $(VENV)/dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/pydoclint --quiet sb3_trpo
 
 type: $(VENV)/dev
 	$(VENV)/bin/mypy

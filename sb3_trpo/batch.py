@@ -234,12 +234,11 @@ def minibatches(batch: Batch, batch_size: int) -> Iterator[Batch]:
 
     :param batch: N samples
     :param batch_size: rows of a minibatch; a last one of a single row joins the one before
-    :return: the minibatches
+    :return: the minibatches, each gathered when it is asked for
     """
     order = th.as_tensor(np.random.permutation(len(batch)), device=batch.actions.device)
     starts = list(range(0, len(batch), batch_size))
     if len(starts) > 1 and len(batch) - starts[-1] == 1:
         starts.pop()
     ends = [*starts[1:], len(batch)]
-    for start, end in zip(starts, ends, strict=True):
-        yield batch.rows(order[start:end])
+    return (batch.rows(order[start:end]) for start, end in zip(starts, ends, strict=True))

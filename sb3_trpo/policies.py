@@ -59,6 +59,7 @@ def has_two_extractors(policy: BasePolicy) -> bool:
     Tell whether actor and critic have a features extractor each, with parameters.
 
     :param policy: just built or trained
+    :return: False where they share one, or theirs have nothing to learn
     """
     if getattr(policy, "share_features_extractor", True):
         return False

@@ -447,7 +447,8 @@ class TRPO(OnPolicyAlgorithm):
         """
         Load a model that this class or ``sb3_contrib.TRPO`` saved.
 
-        The zip holds pickled objects: load only files you trust.
+        The zip holds pickled objects: load only files you trust. Further keyword arguments replace
+        attributes of the file (``n_steps=512``).
 
         :param path: of the zip, or an open file
         :param env: to go on learning in; None: for predictions
@@ -455,7 +456,6 @@ class TRPO(OnPolicyAlgorithm):
         :param custom_objects: replacements for attributes of the file
         :param print_system_info: of the saved model and of this machine
         :param force_reset: reset the environment before training
-        :param kwargs: attributes to change
         :return: a new model
         :raises ValueError: the file is not TRPO's, or an attribute is out of range
         """

@@ -3,10 +3,25 @@ import math
 
 import pytest
 import torch as th
+from stable_baselines3.common.distributions import SquashedDiagGaussianDistribution
 from torch.distributions import Distribution as TorchDistribution
 
-from sb3_trpo.distributions import DistributionMap, register_distribution, unvalidated
-from tests.policies_under_test import ACTION_SPACES, detached, joint_kl, make_policy, observe
+from sb3_trpo import families
+from sb3_trpo.batch import Batch, OldActor
+from sb3_trpo.distributions import (
+    DistributionMap,
+    check_log_prob,
+    register_distribution,
+    unvalidated,
+)
+from tests.policies_under_test import (
+    ACTION_SPACES,
+    BetaDistribution,
+    detached,
+    joint_kl,
+    make_policy,
+    observe,
+)
 
 ALL = [*ACTION_SPACES, "beta"]
 N = 6
@@ -220,6 +235,94 @@ def test_distribution_without_known_parameters_names_the_registration():
     register_distribution(Hidden, ("rate",))
     mapping = DistributionMap(held)
     assert mapping.read(held).shape == (2, 1)
+
+
+class ScaledBeta(BetaDistribution):
+    """Its log-probability takes something from outside the torch distribution."""
+
+    extra = None
+
+    def log_prob(self, actions):
+        return super().log_prob(actions) * self.extra(self)
+
+
+def check(extra):
+    policy = make_policy("beta")
+    policy.action_dist.__class__ = ScaledBeta
+    policy.action_dist.extra = extra
+    mapping = DistributionMap(policy.get_distribution(observe(2)))
+    others = policy.get_distribution(observe(2, seed=7))
+    check_log_prob(mapping, others, th.zeros(2, 3, dtype=th.float64))
+
+
+def test_log_prob_of_the_parameters_alone_is_accepted():
+    check(lambda _: 1.0)
+
+
+def test_log_prob_that_needs_more_than_the_parameters_is_refused():
+    gain = th.nn.Parameter(th.ones(()))
+    with pytest.raises(ValueError, match=r"ScaledBeta depends on more than"):
+        check(lambda _: gain)  # would never be learnt
+    stored = iter([1.0, 2.0])
+    with pytest.raises(ValueError, match=r"ScaledBeta depends on more than"):
+        check(lambda _: next(stored))  # differs between the policy's object and the rebuilt one
+
+
+class Bounded(th.distributions.Normal):
+    """A normal distribution that cannot be built from loc and scale alone."""
+
+    def __init__(self, loc, scale, low, validate_args=None):
+        self.low = low
+        super().__init__(loc, scale, validate_args=validate_args)
+
+
+def test_distribution_that_cannot_be_built_from_its_parameters_says_so():
+    with pytest.raises(ValueError, match=r"Bounded from its parameters.*low"):
+        DistributionMap(Held(Bounded(th.zeros(2, 1), th.ones(2, 1), low=0.0)))
+
+
+def test_registered_name_that_is_no_attribute_is_named():
+    register_distribution(Unknown, ("speed",))
+    try:
+        with pytest.raises(ValueError, match=r"Unknown has no attribute.*speed"):
+            DistributionMap(Held(Unknown(th.ones(2, 1))))
+    finally:
+        del families._FAMILIES[Unknown]
+
+
+def test_entropy_bonus_of_a_squashed_gaussian_has_the_gradient_of_its_entropy():
+    """By quadrature over the Gaussian: H = H(normal) + E[log(1 − tanh² x)]."""
+    distribution = SquashedDiagGaussianDistribution(1)
+    loc, scale = th.tensor([[0.3]]).double(), th.tensor([[0.8]]).double()
+    distribution.proba_distribution(loc, scale.log())
+    mapping = DistributionMap(distribution)
+    params = mapping.read(distribution)
+
+    grid = th.linspace(-8, 8, 20_001, dtype=th.float64)  # standard deviations
+
+    def entropy(loc, scale):
+        x = loc + scale * grid
+        correction = 2 * (math.log(2) - x - th.nn.functional.softplus(-2 * x))
+        weights = (-(grid**2) / 2).exp()
+        normal = 0.5 * math.log(2 * math.pi * math.e) + scale.log()
+        return normal + (weights * correction).sum() / weights.sum()
+
+    head = params[0].clone().requires_grad_()
+    (expected,) = th.autograd.grad(entropy(head[0], head[1]), head)
+
+    th.manual_seed(0)
+    n = 400_000
+    actions = th.tanh(loc + scale * th.randn(n, 1, dtype=th.float64))
+    rows = Batch(actions, actions, th.zeros(n).double(), th.zeros(n), th.ones(n))
+    old = OldActor(rows, params.expand(n, 2), mapping, ent_coef=1.0)
+    head = params.expand(n, 2).clone().requires_grad_()
+    (gradient,) = th.autograd.grad(old.surrogate(head).sum(), head)
+    standard_error = gradient.std(dim=0) / math.sqrt(n)
+    assert (abs(gradient.mean(dim=0) - expected) < 5 * standard_error).all()
+    assert (abs(expected) > 20 * standard_error).all()  # a zero or a wrong sign would show
+    value = old.entropy
+    error = abs(value.mean() - entropy(params[0, 0], params[0, 1]))
+    assert error < 5 * value.std() / math.sqrt(n)
 
 
 @pytest.mark.parametrize(

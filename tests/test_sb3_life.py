@@ -447,6 +447,20 @@ def test_load_takes_another_number_of_environments(tmp_path):
         model.set_env(make_vec_env("CartPole-v1", n_envs=2))
 
 
+@pytest.mark.parametrize("policy", ["MlpPolicy", BetaPolicy])
+def test_callbacks_find_the_environment_itself(policy):
+    env = VecNormalize(make_vec_env("Pendulum-v1", n_envs=2))
+    step, found = env.step, set()
+
+    def look(locals_, _):
+        found.add(id(locals_["env"]))
+        return True
+
+    TRPO(policy, env, **QUICK).learn(128, callback=look)
+    assert found == {id(env)}
+    assert env.step == step  # what checked the observations has gone
+
+
 def test_episode_statistics_come_from_the_monitor():
     model = TRPO("MlpPolicy", "CartPole-v1", stats_window_size=2, **QUICK)
     model.set_logger(configure(None, []))

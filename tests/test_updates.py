@@ -13,8 +13,10 @@ from gymnasium import spaces
 from stable_baselines3.common.logger import Logger, configure
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_trpo import TRPO
+from sb3_trpo.batch import every_kth_row
 from tests.policies_under_test import ACTION_SPACES, BetaPolicy, SharedTrunkPolicy
 
 SPACES = {**ACTION_SPACES, "beta": (ACTION_SPACES["gaussian"][0], {})}
@@ -57,7 +59,7 @@ def make_model(name="gaussian", policy=None, reward=None, n_steps=64, **kwargs):
         use_sde=use_sde,
         policy_kwargs=policy_kwargs,
         seed=0,
-        device="cpu",
+        device=kwargs.pop("device", "cpu"),
         **kwargs,
     )
     model.set_logger(configure(None, []))
@@ -446,6 +448,80 @@ def test_buffers_that_a_module_replaces_are_restored():
     assert not th.equal(extractor.mean, moved)
 
 
+class Counting(BaseFeaturesExtractor):
+    """Keeps a running mean even in eval mode, and another that it makes when first asked."""
+
+    def __init__(self, observation_space):
+        super().__init__(observation_space, 5)
+        self.layer = th.nn.Linear(5, 5)
+        self.register_buffer("passes", th.zeros(()))
+        self.register_buffer("late", None)
+
+    def forward(self, observations):
+        self.passes += 1
+        self.late = observations.mean(dim=0)
+        return self.layer(observations)
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_buffers_of_the_actor_stay_through_the_critics_fit(share):
+    model = make_model(
+        policy_kwargs={"features_extractor_class": Counting, "share_features_extractor": share}
+    )
+    collect(model)
+    actor = model.policy.pi_features_extractor
+    passes, late = actor.passes.clone(), actor.late.clone()
+    critic_passes = model.policy.vf_features_extractor.passes.clone()
+    model.train()
+    assert th.equal(actor.passes, passes)
+    assert th.equal(actor.late, late)
+    assert (model.policy.vf_features_extractor.passes > critic_passes) == (not share)
+
+
+class Float64State(th.optim.SGD):
+    """Accumulates in float64, whatever the parameters' dtype."""
+
+    def __init__(self, params, lr):
+        super().__init__(params, lr=lr)
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    state = self.state[p]
+                    state["sum"] = state.get("sum", 0) + p.grad.double() / 3
+                    p.data.sub_(group["lr"] * state["sum"].float())
+
+
+def test_skipped_update_restores_state_of_any_dtype_and_buffers_that_were_none():
+    model = make_model(
+        policy_kwargs={
+            "optimizer_class": Float64State,
+            "features_extractor_class": Counting,
+            "share_features_extractor": False,
+        }
+    )
+    collect(model)
+    model.train()
+    before = state_of(model)
+    kept = {p: s["sum"].clone() for p, s in model.policy.optimizer.state.items()}
+    collect(model)
+    for extractor in (model.policy.pi_features_extractor, model.policy.vf_features_extractor):
+        extractor.late = None
+    buffers = [b.clone() for b in model.policy.buffers()]
+    poison(model, "huge")
+    with pytest.warns(UserWarning, match="Update skipped: non-finite value loss"):
+        model.train()
+    assert all(th.equal(p, q) for p, q in zip(before[0], model.policy.parameters(), strict=True))
+    for parameter, state in model.policy.optimizer.state.items():
+        assert state["sum"].dtype == th.float64
+        assert th.equal(state["sum"], kept.pop(parameter))
+    assert not kept
+    now = list(model.policy.buffers())
+    assert all(th.equal(p, q) for p, q in zip(buffers, now, strict=True))
+    assert model.policy.vf_features_extractor.late is None
+
+
 @pytest.mark.parametrize(
     ("log_std", "skip_reason"),
     [
@@ -483,6 +559,54 @@ def test_gradient_that_overflows_is_skipped():
     with pytest.warns(UserWarning, match="Update skipped: non-finite gradient"):
         model.train()
     assert_same_state(before, state_of(model))
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_subset_of_the_fisher_product_moves_on_with_the_updates(k, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "sb3_trpo.trpo.every_kth_row",
+        lambda batch, k, offset: seen.append((k, offset)) or every_kth_row(batch, k, offset),
+    )
+    model = make_model(sub_sampling_factor=k)
+    rows = []
+    for _ in range(4):
+        collect(model)
+        numbers = th.arange(len(model._batch()), dtype=th.float32)
+        rows.append(every_kth_row(model._batch(), k, model._n_updates).observations)
+        assert th.equal(
+            rows[-1], model._batch().observations[(numbers - model._n_updates) % k == 0]
+        )
+        model.train()
+    assert seen == [(k, n) for n in range(4)]
+
+
+def test_log_says_what_numpy_says_of_critic_and_entropy():
+    model = make_model("categorical")
+    for _ in range(2):
+        collect(model)
+        buffer = model.rollout_buffer
+        returns, values = buffer.returns.flatten(), buffer.values.flatten()
+        (logits,) = outputs(model.policy, model._batch().observations)
+        model.train()
+        log = model.logger.name_to_value
+        unexplained = np.var(returns - values) / np.var(returns)
+        assert log["train/explained_variance"] == pytest.approx(1 - unexplained, rel=1e-4)
+        entropy = -(logits.softmax(1) * logits.log_softmax(1)).sum(1).mean().item()
+        assert log["train/entropy"] == pytest.approx(entropy, rel=1e-6)
+
+
+class SqueezedPolicy(ActorCriticPolicy):
+    """Drops every axis of length one, as careless code does: fails on a batch of one row."""
+
+    def _get_action_dist_from_latent(self, latent_pi):
+        return super()._get_action_dist_from_latent(latent_pi.squeeze())
+
+
+def test_network_that_cannot_take_one_row_is_trained():
+    env = DummyVecEnv([lambda: Noise(ACTION_SPACES["gaussian"][0]) for _ in range(3)])
+    model = TRPO(SqueezedPolicy, env, n_steps=16, batch_size=16, device="cpu").learn(48)
+    assert model._n_updates == 1
 
 
 def test_batch_of_one_state_is_learnt_from():

@@ -67,6 +67,7 @@ class Chunk(Protocol):
         Fix the reference.
 
         :param dist_params: (n, K) of the old policy, without a graph, in the network's dtype
+        :return: surrogate, KL and metric with respect to it
         """
         ...
 

@@ -1,11 +1,14 @@
 """F v against the explicit Hessian of the mean joint KL."""
 
+import weakref
+
 import pytest
 import torch as th
 
 from sb3_trpo.batch import ActorChunk, Batch
 from sb3_trpo.distributions import DistributionMap
 from sb3_trpo.optim import FisherVectorProduct, ParameterVector, choose_jacobian_form
+from sb3_trpo.optim.fisher import ForwardLinearisation, ReverseLinearisation
 from tests.policies_under_test import (
     ACTION_SPACES,
     SharedTrunkPolicy,
@@ -314,6 +317,35 @@ def test_form_is_chosen_by_what_the_network_supports():
     with pytest.raises(NotImplementedError, match="neither"):
         choose_jacobian_form(neither, neither)
     assert _form_of(make_policy("gaussian")) == "reverse"
+
+
+@pytest.mark.parametrize("form", ["reverse", "forward"])
+def test_one_chunks_linearisation_lives_at_a_time(form, monkeypatch):
+    alive, most = weakref.WeakSet(), 0
+    cls = {"reverse": ReverseLinearisation, "forward": ForwardLinearisation}[form]
+    build = cls.__init__
+
+    def count(self, *args, **kwargs):
+        nonlocal most
+        alive.add(self)
+        most = max(most, len(alive))
+        build(self, *args, **kwargs)
+
+    monkeypatch.setattr(cls, "__init__", count)
+    assert_matches(make_policy("gaussian"), form, chunk_size=5, directions=2)
+    assert most == 1
+
+
+def test_lack_of_memory_is_no_lack_of_a_form(monkeypatch):
+    def fail(*_):
+        raise th.OutOfMemoryError("no memory")
+
+    monkeypatch.setattr(ReverseLinearisation, "jvp", fail)
+    net = SineNet(OnceDifferentiable)
+    net.sine = th.nn.Module()
+    net.sine.apply = th.sin  # has both forms
+    with pytest.raises(th.OutOfMemoryError):
+        choose_jacobian_form(net, net)
 
 
 def test_form_is_left_open_while_everything_is_frozen():
