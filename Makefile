@@ -6,7 +6,7 @@ STEPS ?= 200000
 SEED ?= 0
 PIP = $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: train test test-all lint type
+.PHONY: train test test-all lint type bench-learning bench-report
 
 # torch comes first and by itself: its pinned version then satisfies whoever asks for torch.
 $(VENV)/base: constraints.txt
@@ -20,6 +20,10 @@ $(VENV)/train: $(VENV)/base pyproject.toml
 
 $(VENV)/dev: $(VENV)/base pyproject.toml
 	$(PIP) --editable ".[dev]"
+	touch $@
+
+$(VENV)/bench: $(VENV)/base pyproject.toml
+	$(PIP) --editable ".[bench]"
 	touch $@
 
 train: $(VENV)/train
@@ -38,3 +42,9 @@ lint: $(VENV)/dev
 
 type: $(VENV)/dev
 	$(VENV)/bin/mypy
+
+bench-learning: $(VENV)/bench
+	$(VENV)/bin/python -m benchmarks.learning run --jobs 2
+
+bench-report: $(VENV)/bench
+	$(VENV)/bin/python -m benchmarks.learning report

@@ -1,0 +1,298 @@
+"""
+Every algorithm's settings on every task: what the benchmark compares.
+
+The peers run with the best settings that their own projects publish. "zoo" below is rl_zoo3
+2.9.2, ``hyperparams/{ppo,a2c,trpo}.yml``, entries for the ``-v4`` tasks; scores in brackets are
+those of its ``benchmark.md`` (one run, ``-v3`` tasks). What an entry leaves out is the
+default of the constructor, and one environment, as in the zoo. ``normalize: true`` there is
+``VecNormalize`` of observations and rewards with the algorithm's own discount factor. The steps are
+ours, the same for all algorithms.
+
+Everything is plain JSON (``schedules.py`` says how), since each run records its configuration.
+"""
+
+from typing import Any
+
+from benchmarks.learning.configuration import Configuration
+from benchmarks.learning.schedules import linear
+
+Settings = dict[str, Any]
+
+# Tasks in the order of the tables, with the steps to train for.
+SUITES = {
+    "mujoco": {
+        "HalfCheetah-v5": 1_000_000,
+        "Hopper-v5": 1_000_000,
+        "Walker2d-v5": 1_000_000,
+        "Ant-v5": 1_000_000,
+        "Swimmer-v5": 1_000_000,
+    },
+    "classic": {
+        "CartPole-v1": 20_000,
+        "Acrobot-v1": 100_000,
+        "Pendulum-v1": 100_000,
+        "LunarLanderContinuous-v3": 200_000,
+    },
+}
+OURS, REFERENCE = "trpo", "contrib_trpo"
+ALGORITHMS = {  # in the order of the tables, with the names that readers see
+    OURS: "TRPO (sb3_trpo)",
+    REFERENCE: "TRPO (sb3_contrib)",
+    "ppo": "PPO (SB3)",
+    "a2c": "A2C (SB3)",
+}
+FIRST_TUNING_SEED = 100  # settings are tuned on these seeds and reported on others
+
+# --- ours: one setting for the five MuJoCo tasks, one for classic control ---------------------
+
+TRPO_MUJOCO: Settings = {
+    "n_envs": 4,
+    "normalize": {},
+    "n_steps": 512,
+    "gamma": 0.99,
+    "target_kl": 0.04,
+    "learning_rate": linear(1e-3),
+    "policy_kwargs": {"log_std_init": -0.5},
+}
+
+TRPO_CLASSIC: Settings = {
+    "n_envs": 8,
+    "normalize": {},
+    "n_steps": 64,
+    "batch_size": 64,
+    "gamma": 0.98,
+    "cg_damping": 0.01,
+    "n_critic_updates": 20,
+    # Wide steps while there is much to gain, small ones at the end.
+    "target_kl": linear(0.031, 0.001),
+    "learning_rate": linear(2e-3),
+}
+
+# --- sb3_contrib.TRPO: zoo trpo.yml ------------------------------------------------------------
+
+# Ant (4982), Hopper (3618), Walker2d (4933).
+CONTRIB_TRPO_MUJOCO: Settings = {
+    "n_envs": 2,
+    "normalize": {},
+    "n_steps": 1024,
+    "batch_size": 128,
+    "gamma": 0.99,
+    "gae_lambda": 0.95,
+    "sub_sampling_factor": 1,
+    "cg_max_steps": 25,
+    "cg_damping": 0.1,
+    "n_critic_updates": 20,
+    "learning_rate": 1e-3,
+}
+
+CONTRIB_TRPO: dict[str, Settings] = {
+    # The zoo's entry, marked tuned; without its target_kl it would be the other tasks' setting.
+    "HalfCheetah-v5": {**CONTRIB_TRPO_MUJOCO, "target_kl": 0.04},  # (1785)
+    "Hopper-v5": CONTRIB_TRPO_MUJOCO,
+    "Walker2d-v5": CONTRIB_TRPO_MUJOCO,
+    "Ant-v5": CONTRIB_TRPO_MUJOCO,
+    "Swimmer-v5": {**CONTRIB_TRPO_MUJOCO, "gamma": 0.9999},  # (366)
+    "CartPole-v1": {  # for 100 000 steps (500)
+        "n_envs": 2,
+        "n_steps": 512,
+        "batch_size": 512,
+        "gamma": 0.99,
+        "gae_lambda": 0.98,
+        "cg_damping": 1e-3,
+        "n_critic_updates": 20,
+        "learning_rate": 1e-3,
+    },
+    "Acrobot-v1": {"n_envs": 2, "normalize": {}, "n_steps": 1024, "gamma": 0.99},  # (−83)
+    "Pendulum-v1": {  # (−175)
+        "n_envs": 2,
+        "n_steps": 1024,
+        "gamma": 0.9,
+        "n_critic_updates": 15,
+        "use_sde": True,
+        "sde_sample_freq": 4,
+    },
+    "LunarLanderContinuous-v3": {  # for 100 000 steps in the file, 200 000 in the table (262)
+        "n_envs": 2,
+        "normalize": {},
+        "n_steps": 1024,
+        "gamma": 0.99,
+        "n_critic_updates": 20,
+    },
+}
+
+# --- SB3 PPO: zoo ppo.yml ----------------------------------------------------------------------
+
+# The entry for Ant (1327): PPO's defaults with VecNormalize. A tuned one (for 10 M steps) is
+# commented out in the file.
+PPO_MUJOCO: Settings = {"normalize": {}, "gamma": 0.99}
+
+# The network of the tuned entries for HalfCheetah and Hopper.
+PPO_WIDE: Settings = {
+    "log_std_init": -2.0,
+    "ortho_init": False,
+    "activation_fn": "ReLU",
+    "net_arch": {"pi": [256, 256], "vf": [256, 256]},
+}
+
+PPO: dict[str, Settings] = {
+    # The tuned entries for HalfCheetah (5819), Hopper (2410), Walker2d (3479) and Swimmer (282)
+    # compete with the defaults above, which the file has commented out for these tasks and for
+    # which it publishes no score: the tuned ones run.
+    "HalfCheetah-v5": {
+        "normalize": {},
+        "n_steps": 512,
+        "batch_size": 64,
+        "gamma": 0.98,
+        "gae_lambda": 0.92,
+        "learning_rate": 2.0633e-05,
+        "ent_coef": 0.000401762,
+        "clip_range": 0.1,
+        "n_epochs": 20,
+        "max_grad_norm": 0.8,
+        "vf_coef": 0.58096,
+        "policy_kwargs": PPO_WIDE,
+    },
+    "Hopper-v5": {
+        "normalize": {},
+        "n_steps": 512,
+        "batch_size": 32,
+        "gamma": 0.999,
+        "gae_lambda": 0.99,
+        "learning_rate": 9.80828e-05,
+        "ent_coef": 0.00229519,
+        "clip_range": 0.2,
+        "n_epochs": 5,
+        "max_grad_norm": 0.7,
+        "vf_coef": 0.835671,
+        "policy_kwargs": PPO_WIDE,
+    },
+    "Walker2d-v5": {
+        "normalize": {},
+        "n_steps": 512,
+        "batch_size": 32,
+        "gamma": 0.99,
+        "gae_lambda": 0.95,
+        "learning_rate": 5.05041e-05,
+        "ent_coef": 0.000585045,
+        "clip_range": 0.1,
+        "n_epochs": 20,
+        "max_grad_norm": 1.0,
+        "vf_coef": 0.871923,
+    },
+    "Ant-v5": PPO_MUJOCO,
+    "Swimmer-v5": {
+        "n_envs": 4,
+        "normalize": {},
+        "n_steps": 1024,
+        "batch_size": 256,
+        "gamma": 0.9999,
+        "gae_lambda": 0.98,
+        "learning_rate": 6e-4,
+    },
+    "CartPole-v1": {  # for 100 000 steps (500)
+        "n_envs": 8,
+        "n_steps": 32,
+        "batch_size": 256,
+        "gamma": 0.98,
+        "gae_lambda": 0.8,
+        "n_epochs": 20,
+        "ent_coef": 0.0,
+        "learning_rate": linear(1e-3),
+        "clip_range": linear(0.2),
+    },
+    "Acrobot-v1": {  # for 1 M steps (−74)
+        "n_envs": 16,
+        "normalize": {},
+        "n_steps": 256,
+        "gamma": 0.99,
+        "gae_lambda": 0.94,
+        "n_epochs": 4,
+        "ent_coef": 0.0,
+    },
+    "Pendulum-v1": {  # (−172)
+        "n_envs": 4,
+        "n_steps": 1024,
+        "gamma": 0.9,
+        "gae_lambda": 0.95,
+        "n_epochs": 10,
+        "ent_coef": 0.0,
+        "learning_rate": 1e-3,
+        "clip_range": 0.2,
+        "use_sde": True,
+        "sde_sample_freq": 4,
+    },
+    "LunarLanderContinuous-v3": {  # for 1 M steps (271)
+        "n_envs": 16,
+        "n_steps": 1024,
+        "batch_size": 64,
+        "gamma": 0.999,
+        "gae_lambda": 0.98,
+        "n_epochs": 4,
+        "ent_coef": 0.01,
+    },
+}
+
+# --- SB3 A2C: zoo a2c.yml ----------------------------------------------------------------------
+
+# HalfCheetah (3041), Hopper (733), Swimmer (201), Ant, Walker2d: A2C's defaults with VecNormalize.
+# The zoo's tuned gSDE setting is for PyBullet's tasks, with no score on MuJoCo's.
+A2C_MUJOCO: Settings = {"normalize": {}, "gamma": 0.99}
+
+A2C_TUNED: Settings = {  # with gSDE; for Pendulum and LunarLanderContinuous
+    "normalize": {},
+    "n_steps": 8,
+    "gae_lambda": 0.9,
+    "vf_coef": 0.4,
+    "ent_coef": 0.0,
+    "max_grad_norm": 0.5,
+    "use_rms_prop": True,
+    "normalize_advantage": False,
+    "learning_rate": linear(7e-4),
+    "use_sde": True,
+    "policy_kwargs": {"log_std_init": -2.0, "ortho_init": False},
+}
+
+A2C: dict[str, Settings] = {
+    "HalfCheetah-v5": A2C_MUJOCO,
+    "Hopper-v5": A2C_MUJOCO,
+    "Walker2d-v5": A2C_MUJOCO,
+    "Ant-v5": A2C_MUJOCO,
+    "Swimmer-v5": {**A2C_MUJOCO, "gamma": 0.9999},
+    "CartPole-v1": {"n_envs": 8, "gamma": 0.99, "ent_coef": 0.0},  # for 500 000 steps (500)
+    "Acrobot-v1": {"n_envs": 16, "normalize": {}, "gamma": 0.99, "ent_coef": 0.0},  # 500 000 (−83)
+    "Pendulum-v1": {**A2C_TUNED, "n_envs": 8, "gamma": 0.9},  # for 1 M steps (−163)
+    "LunarLanderContinuous-v3": {**A2C_TUNED, "n_envs": 4, "gamma": 0.99},  # for 5 M steps (84)
+}
+
+# -----------------------------------------------------------------------------------------------
+
+TRPO: dict[str, Settings] = {
+    **dict.fromkeys(SUITES["mujoco"], TRPO_MUJOCO),
+    "Swimmer-v5": {**TRPO_MUJOCO, "gamma": 0.9999},
+    **dict.fromkeys(SUITES["classic"], TRPO_CLASSIC),
+}
+
+SETTINGS = {
+    OURS: TRPO,
+    REFERENCE: CONTRIB_TRPO,
+    "ppo": PPO,
+    "a2c": A2C,
+}
+
+
+def suite_of(environment: str) -> str:
+    """Return the name of a task's suite."""
+    return next(suite for suite, tasks in SUITES.items() if environment in tasks)
+
+
+def configuration(algorithm: str, environment: str) -> Configuration:
+    """Return the settings of an algorithm on a task."""
+    steps = SUITES[suite_of(environment)][environment]
+    bare = Configuration(algorithm, environment, steps)
+    return bare.changed(SETTINGS[algorithm][environment])
+
+
+def seeds(algorithm: str, environment: str) -> tuple[int, ...]:
+    """Return the seeds that are reported."""
+    few = algorithm in ("ppo", "a2c") and suite_of(environment) == "mujoco"
+    return tuple(range(3 if few else 5))

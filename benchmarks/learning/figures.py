@@ -1,0 +1,137 @@
+"""Learning curves: one panel per task, one line per algorithm."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes as Panel
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from benchmarks.learning.configurations import ALGORITHMS
+from benchmarks.learning.store import Run
+
+# Told apart by readers with any colour vision (Okabe and Ito); one colour per algorithm everywhere.
+COLOURS = dict(zip(ALGORITHMS, ("#0072B2", "#E69F00", "#009E73", "#CC79A7"), strict=True))
+GRID_POINTS = 150
+WINDOW = 0.04  # of a run, over which episodes are averaged
+STYLE: Any = {
+    "svg.hashsalt": "sb3_trpo",  # the same ids in every file
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "font.size": 9,
+}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """
+    What a curve is drawn over.
+
+    :param column: of a run's curve
+    :param label: with the unit
+    :param unit: what one of the unit is in the column's own
+    """
+
+    column: str
+    label: str
+    unit: float
+
+
+OVER_STEPS = Axis("step", "thousand steps", 1e3)
+OVER_MINUTES = Axis("cpu_s", "CPU minutes", 60.0)
+OVER_SECONDS = Axis("cpu_s", "CPU seconds", 1.0)
+
+
+def smooth(
+    x: np.ndarray, y: np.ndarray, weights: np.ndarray, *, grid: np.ndarray, window: float
+) -> np.ndarray:
+    """
+    Average the points that lie within a window before each grid point.
+
+    :param x: where the points are, ascending
+    :param y: their values
+    :param weights: episodes that each stands for
+    :param grid: where to look, ascending
+    :param window: width, in units of ``x``
+    :return: a value per grid point; empty windows are bridged, NaN before the first point
+    """
+    counts = np.concatenate([[0.0], np.cumsum(weights)])
+    sums = np.concatenate([[0.0], np.cumsum(weights * y)])
+    first = np.searchsorted(x, grid - window, side="right")
+    last = np.searchsorted(x, grid, side="right")
+    inside = counts[last] - counts[first]
+    known = inside > 0
+    if not known.any():
+        return np.full(len(grid), np.nan)
+    means = (sums[last] - sums[first])[known] / inside[known]
+    return np.asarray(np.interp(grid, grid[known], means, left=np.nan))
+
+
+def curves(runs: Sequence[Run], axis: Axis) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Bring the training curves of several seeds onto one grid.
+
+    :param runs: of one algorithm on one task
+    :param axis: what to draw over
+    :return: the grid, up to the end of the shortest run, and a row of returns per seed
+    """
+    ends = [float(run.steps if axis.column == "step" else run.cpu_s) for run in runs]
+    grid = np.linspace(0.0, min(ends), GRID_POINTS + 1)[1:]
+    rows = []
+    for run, end in zip(runs, ends, strict=True):
+        x, y, rows_of = (np.asarray(run.curve[k], float) for k in (axis.column, "return", "rows"))
+        rows.append(smooth(x, y, rows_of, grid=grid, window=WINDOW * end))
+    return grid, np.asarray(rows)
+
+
+def draw(runs: Sequence[Run], tasks: Sequence[str], axis: Axis, stem: Path) -> None:
+    """
+    Draw a suite as PNG and SVG: the mean over seeds, within a band from the lowest to the highest.
+
+    :param runs: finished runs
+    :param tasks: ids of the suite's tasks, in order
+    :param axis: what to draw over
+    :param stem: the files' path, less the suffix
+    """
+    with mpl.rc_context(STYLE):
+        columns = 3 if len(tasks) > 4 else 2
+        n_rows = -(-len(tasks) // columns)
+        figure = Figure(figsize=(3.4 * columns, 2.5 * n_rows + 0.4), layout="constrained")
+        panels = figure.subplots(n_rows, columns, squeeze=False).flatten()
+        for panel, task in zip(panels, tasks, strict=False):
+            _draw_panel(panel, [run for run in runs if run.environment == task], task, axis)
+        for panel in panels[::columns]:
+            panel.set_ylabel("return of training episodes")
+        for panel in panels[len(tasks) :]:
+            panel.axis("off")
+        _draw_legend(figure, {run.algorithm for run in runs})
+        figure.savefig(stem.with_suffix(".png"), dpi=130, metadata={"Software": None})
+        figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None})
+
+
+def _draw_panel(panel: Panel, runs: Sequence[Run], task: str, axis: Axis) -> None:
+    for algorithm, colour in COLOURS.items():
+        of_algorithm = [run for run in runs if run.algorithm == algorithm and run.curve["step"]]
+        if not of_algorithm:
+            continue
+        grid, rows = curves(of_algorithm, axis)
+        started = ~np.isnan(rows).any(axis=0)
+        x, rows = grid[started] / axis.unit, rows[:, started]
+        panel.plot(x, rows.mean(axis=0), color=colour, lw=1.5)
+        panel.fill_between(x, rows.min(axis=0), rows.max(axis=0), color=colour, alpha=0.15, lw=0)
+    panel.set(title=task, xlabel=axis.label)
+    panel.set_xlim(left=0)
+    panel.grid(alpha=0.3, lw=0.5)
+    if not panel.lines:
+        panel.text(0.5, 0.5, "no run yet", transform=panel.transAxes, ha="center", color="0.5")
+
+
+def _draw_legend(figure: Figure, present: set[str]) -> None:
+    shown = [algorithm for algorithm in ALGORITHMS if algorithm in present]
+    handles = [Line2D([], [], color=COLOURS[algorithm], lw=2) for algorithm in shown]
+    labels = [ALGORITHMS[algorithm] for algorithm in shown]
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)

@@ -1,0 +1,104 @@
+"""Tables and pictures from the raw files alone."""
+
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.learning import figures, store, tables
+from benchmarks.learning.configurations import ALGORITHMS, REFERENCE, SUITES
+from benchmarks.learning.store import Run
+
+TITLES = {"mujoco": "MuJoCo", "classic": "Classic control"}
+TIME = {"mujoco": figures.OVER_MINUTES, "classic": figures.OVER_SECONDS}
+
+HEAD = """# Learning benchmark
+
+Made by `{command}` from the {n_runs} runs that `python -m benchmarks.learning run` had finished.
+They took {hours:.2f} CPU hours of learning ({hours_each}).
+
+A score is the final deterministic return: the mean of 20 episodes that training has not seen, with
+frozen observation statistics and raw rewards. Tables show mean ± standard deviation (n − 1) over
+seeds, and in brackets how many seeds there are.
+"""
+
+AGGREGATES = f"""Scores divided by the mean score of {ALGORITHMS[REFERENCE]} on the same task, of
+seeds that have a run on every task. IQM is the interquartile mean over tasks and seeds; the last
+columns are the ratios of the means. In brackets: 95 % intervals of a bootstrap over the seeds,
+stratified by task (20 000 repetitions, percentiles; the divisor is held fixed). Probability of
+improvement: that a run of ours beats one of theirs on the same task, averaged over tasks."""
+
+NO_AGGREGATES = """No aggregates here: returns that are negative, or whose zero means nothing, have
+no meaningful ratios."""
+
+CURVES = """Training return (raw, the policy still exploring), a running mean over {window:.0%} of a
+run; line: mean over seeds, band: lowest to highest seed."""
+
+
+def make_report(results: Path, out: Path, *, command: str) -> None:
+    """
+    Write ``results.csv``, ``report.md`` and the learning curves.
+
+    :param results: folder of the finished runs; any number of them may be missing
+    :param out: folder to write to
+    :param command: what made the report
+    :raises ValueError: there is no finished run
+    """
+    runs, broken = store.read_all(results)
+    for path in broken:
+        print(f"left out, not a finished run: {path}", file=sys.stderr)
+    if not runs:
+        raise ValueError(f"{results} holds no finished run")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "results.csv").write_text(tables.results_csv(runs))
+    sections = [_head(runs, command)]
+    for suite, tasks in SUITES.items():
+        of_suite = [run for run in runs if run.environment in tasks]
+        sections.append(_section(suite, of_suite, out))
+    (out / "report.md").write_text("\n".join(sections))
+    print(f"{len(runs)} runs: {out / 'report.md'}")
+
+
+def _head(runs: Sequence[Run], command: str) -> str:
+    hours: dict[str, float] = defaultdict(float)
+    for run in runs:
+        hours[run.algorithm] += run.cpu_s / 3600
+    each = ", ".join(f"{name} {hours[key]:.2f}" for key, name in ALGORITHMS.items() if key in hours)
+    head = HEAD.format(
+        command=command, n_runs=len(runs), hours=sum(hours.values()), hours_each=each
+    )
+    return "\n".join([head, *_of_several_settings(runs)])
+
+
+def _of_several_settings(runs: Sequence[Run]) -> list[str]:
+    """Warn of seeds that cannot be averaged."""
+    settings: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for run in runs:
+        known = settings[run.algorithm, run.environment]
+        if run.configuration not in known:
+            known.append(run.configuration)
+    return [
+        f"**Warning: the seeds of {algorithm} on {task} were run with different settings.**\n"
+        for (algorithm, task), known in settings.items()
+        if len(known) > 1
+    ]
+
+
+def _section(suite: str, runs: Sequence[Run], out: Path) -> str:
+    title = f"## {TITLES[suite]}\n"
+    if not runs:
+        return f"{title}\nNo runs yet.\n"
+    tasks = list(SUITES[suite])
+    with_aggregates = suite == "mujoco"
+    parts = [title, tables.scores_table(runs, tasks), ""]
+    if with_aggregates:
+        parts += ["### Over all tasks\n", AGGREGATES, "", tables.aggregates(runs, tasks), ""]
+    else:
+        parts += [NO_AGGREGATES, ""]
+    parts += ["### Learning curves\n", CURVES.format(window=figures.WINDOW), ""]
+    for axis, name in ((figures.OVER_STEPS, "steps"), (TIME[suite], "time")):
+        stem = out / f"{suite}_{name}"
+        figures.draw(runs, tasks, axis, stem)
+        parts.append(f"![{TITLES[suite]}, return over {name}]({stem.name}.png)\n")
+    return "\n".join(parts)

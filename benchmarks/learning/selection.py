@@ -1,0 +1,148 @@
+"""Which runs a command is about, and which of them are still to do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.learning import store
+from benchmarks.learning.configuration import Configuration
+from benchmarks.learning.configurations import (
+    ALGORITHMS,
+    FIRST_TUNING_SEED,
+    SUITES,
+    configuration,
+    seeds,
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """
+    A run to do.
+
+    :param configuration: its settings
+    :param seed: of the training
+    :param path: where its file goes
+    """
+
+    configuration: Configuration
+    seed: int
+    path: Path
+
+    def __str__(self) -> str:
+        return f"{self.configuration.algorithm} {self.configuration.environment} seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """
+    What is done of some jobs.
+
+    :param finished: runs whose files are whole
+    :param left: jobs to do, in order; those with a broken file among them
+    :param other_settings: files of finished runs that were made with other settings
+    """
+
+    finished: list[store.Run]
+    left: list[Job]
+    other_settings: list[Path]
+
+
+def reported_jobs(
+    folder: Path, algorithms: Sequence[str], environments: Sequence[str], only: Sequence[int] | None
+) -> list[Job]:
+    """
+    List runs of the benchmark itself: seed 0 of all, then seed 1, and so on.
+
+    :param folder: of the results
+    :param algorithms: keys of ``ALGORITHMS``
+    :param environments: ids of tasks
+    :param only: the seeds to do, as far as they are reported; None: all that are
+    :return: the jobs
+    """
+    cells = _cells(algorithms, environments)
+    reported = {cell: seeds(*cell) for cell in cells}
+    wanted = sorted({seed for of_cell in reported.values() for seed in of_cell})
+    return [
+        _job(folder, configuration(*cell), seed)
+        for seed in wanted
+        for cell in cells
+        if seed in reported[cell] and (only is None or seed in only)
+    ]
+
+
+def trial_jobs(
+    folder: Path,
+    algorithms: Sequence[str],
+    environments: Sequence[str],
+    *,
+    seeds: Sequence[int],
+    steps: int | None,
+    changes: dict[str, Any],
+) -> list[Job]:
+    """
+    List runs that are never reported: shorter ones, or with other settings.
+
+    :param folder: of these runs alone
+    :param algorithms: keys of ``ALGORITHMS``
+    :param environments: ids of tasks
+    :param seeds: of the training
+    :param steps: timesteps; None: the benchmark's
+    :param changes: settings to change
+    :return: the jobs, seed by seed
+    """
+    jobs = []
+    for seed in seeds:
+        for cell in _cells(algorithms, environments):
+            changed = configuration(*cell).changed(changes)
+            jobs.append(_job(folder, replace(changed, steps=steps or changed.steps), seed))
+    return jobs
+
+
+def check_tuning_seeds(seeds: Sequence[int]) -> None:
+    """
+    Keep tuning away from what is reported.
+
+    :param seeds: of a tuning run
+    :raises ValueError: one of them is too low
+    """
+    low = [seed for seed in seeds if seed < FIRST_TUNING_SEED]
+    if low:
+        raise ValueError(f"seeds must be >= {FIRST_TUNING_SEED} for tuning, got {low}")
+
+
+def progress(jobs: Sequence[Job]) -> Progress:
+    """
+    Look up what is done.
+
+    :param jobs: to look up
+    :return: what is done and what is left
+    """
+    done = Progress([], [], [])
+    for job in jobs:
+        try:
+            run = store.read(job.path)
+        except (FileNotFoundError, store.BrokenRunError):
+            done.left.append(job)
+            continue
+        done.finished.append(run)
+        if not run.is_of(job.configuration):
+            done.other_settings.append(job.path)
+    return done
+
+
+def _cells(algorithms: Sequence[str], environments: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the cells of the table in its own order, whatever the order on the command line."""
+    return [
+        (algorithm, environment)
+        for tasks in SUITES.values()
+        for environment in tasks
+        for algorithm in ALGORITHMS
+        if algorithm in algorithms and environment in environments
+    ]
+
+
+def _job(folder: Path, settings: Configuration, seed: int) -> Job:
+    path = store.path_of(folder, settings.algorithm, settings.environment, seed)
+    return Job(settings, seed, path.resolve())

@@ -1,0 +1,130 @@
+"""The report's tables, as text."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmarks.learning.aggregates import (
+    Estimate,
+    complete_scores,
+    estimate,
+    interquartile_mean,
+    mean_of_ratios,
+    probability_of_improvement,
+)
+from benchmarks.learning.configurations import ALGORITHMS, OURS, REFERENCE
+from benchmarks.learning.store import Run
+
+CSV_COLUMNS = "algo,env,seed,steps,eval_mean,eval_std,train_last100,wall_s,cpu_s"
+
+
+def results_csv(runs: Sequence[Run]) -> str:
+    """Return one row per run, sorted by algorithm, task and seed."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS.split(","))
+    for run in sorted(runs, key=lambda run: (run.algorithm, run.environment, run.seed)):
+        figures = [run.evaluation["mean"], run.evaluation["std"], run.train_last100]
+        rounded = ["" if figure is None else f"{figure:.3f}" for figure in figures]
+        times = [f"{run.wall_s:.1f}", f"{run.cpu_s:.1f}"]
+        writer.writerow([run.algorithm, run.environment, run.seed, run.steps, *rounded, *times])
+    return text.getvalue()
+
+
+def scores_table(runs: Sequence[Run], tasks: Sequence[str]) -> str:
+    """
+    Return a suite's final scores: a row per task, a column per algorithm.
+
+    :param runs: finished runs
+    :param tasks: ids of the suite's tasks, in order
+    :return: Markdown
+    """
+    rows = []
+    for task in tasks:
+        of_task = [run for run in runs if run.environment == task]
+        steps = sorted({run.configuration["steps"] for run in of_task})
+        cells = [
+            _cell([run.evaluation["mean"] for run in of_task if run.algorithm == algorithm])
+            for algorithm in ALGORITHMS
+        ]
+        rows.append([task, " / ".join(f"{n:,}" for n in steps) or "none", *cells])
+    return _markdown(["task", "steps", *ALGORITHMS.values()], rows)
+
+
+def aggregates(runs: Sequence[Run], tasks: Sequence[str]) -> str:
+    """
+    Return a suite's aggregates, from the seeds that have all its tasks.
+
+    :param runs: finished runs
+    :param tasks: ids of the suite's tasks, in order
+    :return: Markdown
+    """
+    scores = {algorithm: complete_scores(runs, algorithm, tasks)[1] for algorithm in ALGORITHMS}
+    if not len(scores[REFERENCE]):
+        return f"No aggregates yet: no seed of {ALGORITHMS[REFERENCE]} has a run on every task."
+    scale = scores[REFERENCE].mean(axis=0)
+    if not (scale > 0).all():
+        bad = ", ".join(task for task, mean in zip(tasks, scale, strict=True) if mean <= 0)
+        return f"No aggregates: the mean of {ALGORITHMS[REFERENCE]} is not positive on {bad}."
+    normalised = {name: table / scale for name, table in scores.items() if len(table)}
+    parts = [_normalised_table(normalised, tasks)]
+    absent = [name for algorithm, name in ALGORITHMS.items() if algorithm not in normalised]
+    if absent:
+        parts.append(f"Left out, no seed has a run on every task: {', '.join(absent)}.")
+    if OURS in normalised:
+        parts.append(_improvement_table(normalised))
+    return "\n\n".join(parts)
+
+
+def _normalised_table(normalised: dict[str, np.ndarray], tasks: Sequence[str]) -> str:
+    rows = []
+    for algorithm, scores in normalised.items():
+        figures = [
+            _interval(estimate(interquartile_mean, scores)),
+            _interval(estimate(mean_of_ratios, scores)),
+            *(_signed(f"{ratio:.2f}") for ratio in scores.mean(axis=0)),
+        ]
+        rows.append([ALGORITHMS[algorithm], str(len(scores)), *figures])
+    header = ["algorithm", "seeds", "IQM", "mean of the ratios", *tasks]
+    return _markdown(header, rows)
+
+
+def _improvement_table(normalised: dict[str, np.ndarray]) -> str:
+    rows = [
+        [
+            ALGORITHMS[peer],
+            _interval(estimate(probability_of_improvement, normalised[OURS], normalised[peer])),
+        ]
+        for peer in normalised
+        if peer != OURS
+    ]
+    return _markdown([f"{ALGORITHMS[OURS]} over", "probability of improvement"], rows)
+
+
+def _cell(scores: Sequence[float]) -> str:
+    """Return mean ± standard deviation (number of seeds)."""
+    if not scores:
+        return "none"
+    mean = float(np.mean(scores))
+    digits = 0 if abs(mean) >= 1000 else 1
+    spread = f" ± {np.std(scores, ddof=1):.{digits}f}" if len(scores) > 1 else ""
+    return _signed(f"{mean:.{digits}f}{spread} ({len(scores)})")
+
+
+def _interval(result: Estimate) -> str:
+    if result.interval is None:
+        return _signed(f"{result.value:.2f}")
+    low, high = result.interval
+    return _signed(f"{result.value:.2f} [{low:.2f}, {high:.2f}]")
+
+
+def _signed(text: str) -> str:
+    """Return a number with a minus sign that is as wide as a plus."""
+    return text.replace("-", "−")
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

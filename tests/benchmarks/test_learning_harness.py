@@ -1,0 +1,240 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+
+from benchmarks.learning import selection, single_run, store
+from benchmarks.learning.configuration import Configuration
+from benchmarks.learning.configurations import ALGORITHMS, SETTINGS, SUITES, configuration, seeds
+from benchmarks.learning.durations import Durations
+from benchmarks.learning.models import build_model, evaluation_env
+from benchmarks.learning.recorder import FIGURES, Recorder
+from benchmarks.learning.schedules import Linear, linear, resolve
+from benchmarks.learning.thinning import thin
+from sb3_trpo import TRPO
+
+ROOT = Path(__file__).parents[2]
+TASKS = [task for tasks in SUITES.values() for task in tasks]
+CELLS = [(algorithm, task) for task in TASKS for algorithm in ALGORITHMS]
+
+
+# --- configurations -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("algorithm", "task"), CELLS)
+def test_every_configuration_builds_a_model(algorithm, task):
+    settings = configuration(algorithm, task)
+    model = build_model(settings, seed=0)
+    assert model.gamma == settings.settings["gamma"]
+    normalize = model.get_vec_normalize_env()
+    assert (normalize is None) == (settings.normalize is None)
+    assert normalize is None or normalize.gamma == model.gamma
+    assert model.n_envs == settings.n_envs
+    model.env.close()
+
+
+@pytest.mark.parametrize(("algorithm", "task"), CELLS)
+def test_configurations_survive_json(algorithm, task):
+    settings = configuration(algorithm, task)
+    assert Configuration(**json.loads(json.dumps(settings.as_json()))) == settings
+
+
+def test_ours_has_one_setting_per_suite():
+    for suite, tasks in SUITES.items():
+        ours = [{**SETTINGS["trpo"][task], "gamma": None} for task in tasks]
+        assert all(setting == ours[0] for setting in ours), suite
+    assert {SETTINGS[name]["Swimmer-v5"]["gamma"] for name in ALGORITHMS} == {0.9999}
+
+
+def test_peers_run_without_our_package():
+    block = "import sys; sys.modules['sb3_trpo'] = None"
+    work = (
+        "from benchmarks.learning import configurations, models, single_run;"
+        "from benchmarks.learning.__main__ import main;"
+        "models.build_model(configurations.configuration('a2c', 'CartPole-v1'), 0)"
+    )
+    subprocess.run([sys.executable, "-c", f"{block}; {work}"], cwd=ROOT, check=True)
+
+
+def test_settings_change_environments_wrapper_and_constructor_alike():
+    changes = {"n_envs": 2, "normalize": None, "target_kl": linear(0.04, 0.01), "n_steps": 64}
+    model = build_model(configuration("trpo", "Hopper-v5").changed(changes), seed=0)
+    assert (model.n_envs, model.n_steps, model.target_kl) == (2, 64, Linear(0.04, 0.01))
+    assert model.get_vec_normalize_env() is None
+    with pytest.raises(ValueError, match="must not change steps"):
+        configuration("trpo", "Hopper-v5").changed({"steps": 10})
+
+
+def test_wrapper_takes_its_own_discount_factor_if_told():
+    changed = configuration("trpo", "Hopper-v5").changed({"normalize": {"gamma": 0.9}})
+    assert build_model(changed, seed=0).get_vec_normalize_env().gamma == 0.9
+
+
+def test_linear_schedule_runs_from_start_to_end_and_no_further():
+    schedule = resolve({"target_kl": linear(0.04, 0.01)})["target_kl"]
+    values = [schedule(progress) for progress in (1.0, 0.5, 0.0, -0.4)]
+    np.testing.assert_allclose(values, [0.04, 0.025, 0.01, 0.01])
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"target_kl": {"linear": [1.0]}}, "target_kl must be a number or"),
+        ({"target_kl": {"cosine": [1.0, 0.0]}}, "target_kl must be a number or"),
+        ({"target_kl": {"linear": [1.0, "x"]}}, "target_kl must be a number or"),
+        ({"policy_kwargs": {"activation_fn": "Swish"}}, "activation_fn must be one of"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(settings, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        resolve(settings)
+
+
+# --- which runs -----------------------------------------------------------------------------------
+
+
+def test_all_seeds_0_come_first(tmp_path):
+    jobs = selection.reported_jobs(tmp_path, list(ALGORITHMS), TASKS, None)
+    assert len(jobs) == 5 * (5 + 5 + 3 + 3) + 4 * 4 * 5
+    assert [job.seed for job in jobs] == sorted(job.seed for job in jobs)
+    assert len({job.path for job in jobs}) == len(jobs)
+    assert seeds("ppo", "Ant-v5") == (0, 1, 2)
+
+
+def test_reported_folder_takes_reported_seeds_alone(tmp_path):
+    jobs = selection.reported_jobs(tmp_path, ["ppo"], ["Ant-v5", "CartPole-v1"], [2, 4, 100])
+    assert [(j.configuration.environment, j.seed) for j in jobs] == [
+        ("Ant-v5", 2),
+        ("CartPole-v1", 2),
+        ("CartPole-v1", 4),
+    ]
+
+
+# --- one run --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", ["CartPole-v1", "Pendulum-v1"])
+@pytest.mark.parametrize("algorithm", list(ALGORITHMS))
+def test_run_is_whole_after_a_trip_through_its_file(algorithm, task, tmp_path):
+    (job,) = selection.trial_jobs(tmp_path, [algorithm], [task], seeds=[3], steps=1600, changes={})
+    run = single_run.perform(job.configuration, seed=3)
+    store.write(job.path, run)
+    again = store.read(job.path)
+    assert again == run
+    assert again.is_of(job.configuration)
+    assert [path.name for path in job.path.parent.iterdir()] == [job.path.name]
+
+    assert run.steps >= 1600
+    assert run.evaluation["seed"] == 10_003
+    assert len(run.evaluation["returns"]) == 20
+    assert run.evaluation["mean"] == pytest.approx(np.mean(run.evaluation["returns"]))
+    returns = run.curve["return"]
+    assert run.train_last100 == pytest.approx(np.mean(returns[-100:]))
+    if task == "CartPole-v1":  # raw rewards: one a step
+        assert returns == run.curve["length"]
+    assert run.curve["cpu_s"] == sorted(run.curve["cpu_s"])
+    assert 0 < run.curve["cpu_s"][-1] <= run.cpu_s
+    assert (run.updates is None) == (algorithm != "trpo")
+    text = job.path.read_text()
+    assert os.uname().nodename not in text
+    assert str(ROOT) not in text
+
+
+def test_run_of_ours_has_figures_of_every_update():
+    settings = configuration("trpo", "CartPole-v1")  # 512 samples an update
+    run = single_run.perform(build_short(settings, steps=1536), seed=0)
+    assert run.updates["step"] == [512, 1024, 1536]
+    assert all(0.5 < value <= 1 for value in run.updates["kl_utilization"])
+    assert run.updates["std"] == [None] * 3  # no standard deviation with discrete actions
+    assert run.skipped_updates == 0
+
+
+def build_short(settings, steps):
+    return Configuration(**{**settings.as_json(), "steps": steps})
+
+
+class OneInfiniteReward(gym.Wrapper):
+    """CartPole whose 70th step yields an infinite reward."""
+
+    n_steps = 0
+
+    def step(self, action):
+        observation, reward, *rest = self.env.step(action)
+        self.n_steps += 1
+        return observation, np.inf if self.n_steps == 70 else reward, *rest
+
+
+def test_skipped_update_is_counted_and_leaves_its_figures_empty():
+    env = DummyVecEnv([lambda: OneInfiniteReward(gym.make("CartPole-v1"))])
+    recorder = Recorder(with_updates=True)
+    with pytest.warns(UserWarning, match="non-finite reward"):
+        TRPO("MlpPolicy", env, n_steps=64, batch_size=64, seed=0).learn(192, callback=recorder)
+    assert recorder.skipped_updates == 1
+    assert recorder.updates["step"] == [64, 128, 192]
+    assert [value is None for value in recorder.updates["kl_utilization"]] == [False, True, False]
+    assert set(recorder.updates) == {"step", *FIGURES}
+
+
+def test_evaluation_has_its_own_episodes_and_changes_nothing():
+    model = build_model(configuration("trpo", "Pendulum-v1"), seed=0).learn(512)
+    normalize: VecNormalize = model.get_vec_normalize_env()
+    before = normalize.obs_rms.mean.copy(), normalize.obs_rms.count
+    offset = single_run.EVALUATION_SEED_OFFSET
+    first, second = (single_run.evaluate(model, "Pendulum-v1", offset) for _ in range(2))
+    assert first == second
+    assert first["seed"] == 10_000
+    most_envs = max(configuration(*cell).n_envs for cell in CELLS)
+    assert max(max(seeds(*cell)) for cell in CELLS) + most_envs < offset
+    np.testing.assert_array_equal(normalize.obs_rms.mean, before[0])
+    assert normalize.obs_rms.count == before[1]
+
+
+def test_evaluation_has_frozen_statistics_and_raw_rewards():
+    model = build_model(configuration("trpo", "Pendulum-v1"), seed=0).learn(512)
+    env = evaluation_env(model, "Pendulum-v1", seed=10_000)
+    trained = model.get_vec_normalize_env().obs_rms
+    seen = env.reset()
+    np.testing.assert_allclose(
+        seen[0], (env.get_original_obs()[0] - trained.mean) / np.sqrt(trained.var + 1e-8), rtol=1e-5
+    )
+    for _ in range(5):
+        _, rewards, _, _ = env.step([env.action_space.sample()])
+        np.testing.assert_array_equal(rewards, env.get_original_reward())
+    assert not env.norm_reward
+    assert env.obs_rms.count == trained.count
+    np.testing.assert_array_equal(env.obs_rms.mean, trained.mean)
+
+
+# --- thinning and time left -----------------------------------------------------------------------
+
+
+def test_short_series_are_kept_exactly():
+    columns = {"step": [1, 5, 9], "return": [0.1, None, 0.3]}
+    assert thin(columns, n_steps=10, max_points=3) == {**columns, "rows": [1, 1, 1]}
+
+
+def test_long_series_are_averaged_in_bins_of_equal_steps():
+    columns = {"step": [1, 4, 5, 6, 10], "return": [1.0, 3.0, None, None, 7.0]}
+    assert thin(columns, n_steps=10, max_points=2) == {
+        "step": [pytest.approx(10 / 3, rel=1e-6), 8.0],
+        "return": [2.0, 7.0],
+        "rows": [3, 2],
+    }
+    assert thin(columns, n_steps=10, max_points=4)["return"] == [1.0, 3.0, None, 7.0]
+
+
+def test_time_left_comes_from_runs_of_the_same_kind_or_else_from_all():
+    hopper, ant = configuration("trpo", "Hopper-v5"), configuration("trpo", "Ant-v5")
+    durations = Durations()
+    assert durations.time_left([hopper], [], n_jobs=2) is None
+    durations.note("trpo", "Hopper-v5", steps=1000, seconds=1.0)
+    durations.note("ppo", "Hopper-v5", steps=1000, seconds=3.0)
+    assert durations.expected(hopper) == pytest.approx(1000)
+    assert durations.expected(ant) == pytest.approx(2000)
+    assert durations.time_left([ant], [(hopper, 400.0)], n_jobs=2) == pytest.approx(1300)

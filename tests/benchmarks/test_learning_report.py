@@ -1,0 +1,224 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.learning import aggregates, store
+from benchmarks.learning.configurations import SUITES, configuration
+from benchmarks.learning.figures import smooth
+from benchmarks.learning.report import make_report
+
+MUJOCO = list(SUITES["mujoco"])
+
+
+def synthetic(algorithm, task, seed, score, **changes):
+    """A run with a given score and a straight learning curve."""
+    fields = {
+        "algorithm": algorithm,
+        "environment": task,
+        "seed": seed,
+        "steps": 1000,
+        "configuration": configuration(algorithm, task).as_json(),
+        "defaults": {},
+        "versions": {},
+        "machine": {},
+        "curve": {
+            "step": [250.0, 500.0, 1000.0],
+            "wall_s": [1.0, 2.0, 4.0],
+            "cpu_s": [0.9, 1.8, 3.6],
+            "return": [0.0, score / 2, score],
+            "length": [10.0, 10.0, 10.0],
+            "rows": [1, 1, 1],
+        },
+        "updates": None,
+        "skipped_updates": None,
+        "evaluation": {"seed": seed + 10_000, "mean": score, "std": 0.5, "returns": [score] * 20},
+        "train_last100": score,
+        "wall_s": 4.0,
+        "cpu_s": 3600.0,
+    }
+    return store.Run(**{**fields, **changes})
+
+
+def save(folder, *runs):
+    for run in runs:
+        store.write(store.path_of(folder, run.algorithm, run.environment, run.seed), run)
+
+
+def report(tmp_path, name="report"):
+    make_report(tmp_path / "results", tmp_path / name, command="the command")
+    return (tmp_path / name / "report.md").read_text()
+
+
+def row(markdown, first):
+    """The cells of the first table row that starts with a text."""
+    line = next(line for line in markdown.splitlines() if line.startswith(f"| {first} |"))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+# --- statistics by hand ---------------------------------------------------------------------------
+
+
+def test_interquartile_mean_is_of_the_middle_half():
+    scores = np.array([[1.0, 90.0, 3.0], [4.0, 5.0, 8.0], [60.0, 7.0, 10.0], [-70.0, 2.0, 80.0]])
+    assert aggregates.interquartile_mean(scores) == pytest.approx((3 + 4 + 5 + 7 + 8 + 10) / 6)
+
+
+def test_probability_of_improvement_counts_pairs_and_half_of_ties():
+    ours = np.array([[3.0, 1.0], [1.0, 1.0]])
+    theirs = np.array([[2.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
+    # first task: 3 beats all three, 1 ties one and beats one; second task: always better
+    expected = ((3 + 0.5 + 1) / 6 + 1) / 2
+    assert aggregates.probability_of_improvement(ours, theirs) == pytest.approx(expected)
+
+
+def test_interval_is_that_of_the_bootstrap_distribution():
+    # The mean of two draws from {0, 1} is 0, 1/2, 1 with chances 1/4, 1/2, 1/4.
+    result = aggregates.estimate(aggregates.mean_of_ratios, np.array([[0.0], [1.0]]))
+    assert (result.value, result.interval) == (0.5, (0.0, 1.0))
+
+
+def test_bootstrap_draws_each_task_by_itself():
+    # Runs drawn as wholes would always sum to 1; tasks drawn apart also give 0 and 2.
+    result = aggregates.estimate(aggregates.mean_of_ratios, np.array([[0.0, 1.0], [1.0, 0.0]]))
+    assert result.interval[0] < 0.5 < result.interval[1]
+
+
+def test_bootstrap_never_mixes_tasks():
+    scores = np.array([[1.0, 10.0], [1.0, 10.0], [1.0, 10.0]])
+    assert aggregates.estimate(aggregates.mean_of_ratios, scores).interval == (5.5, 5.5)
+
+
+def test_interval_is_the_same_every_time():
+    scores = np.random.default_rng(1).normal(size=(5, 5))
+    first, second = (aggregates.estimate(aggregates.interquartile_mean, scores) for _ in range(2))
+    assert first == second
+
+
+def test_single_run_has_no_interval():
+    assert aggregates.estimate(aggregates.mean_of_ratios, np.array([[2.0, 4.0]])).interval is None
+
+
+def test_only_seeds_with_every_task_enter_aggregates():
+    runs = [synthetic("ppo", task, 0, 1.0) for task in MUJOCO]
+    runs += [synthetic("ppo", task, 1, 2.0) for task in MUJOCO[1:]]
+    complete, scores = aggregates.complete_scores(runs, "ppo", MUJOCO)
+    assert complete == [0]
+    np.testing.assert_array_equal(scores, [[1.0] * 5])
+
+
+def test_curves_are_running_means_weighted_by_episodes():
+    x, y, episodes = np.array([1.0, 2.0, 6.0]), np.array([0.0, 4.0, 8.0]), np.array([1.0, 3.0, 1.0])
+    grid = np.array([0.5, 1.0, 2.0, 4.5, 6.0])
+    values = smooth(x, y, episodes, grid=grid, window=2.0)
+    # before the first episode nothing; the empty window at 4.5 lies on the line from 3 to 8
+    np.testing.assert_allclose(values, [np.nan, 0.0, 3.0, 3.0 + 5.0 * 2.5 / 4.0, 8.0])
+
+
+# --- the report -----------------------------------------------------------------------------------
+
+
+def full_mujoco(algorithm, factor):
+    """Two seeds on every task: factor times 90 and 110."""
+    return [
+        synthetic(algorithm, task, seed, factor * score)
+        for task in MUJOCO
+        for seed, score in enumerate((90.0, 110.0))
+    ]
+
+
+def test_report_has_the_numbers_of_the_raw_files(tmp_path):
+    save(tmp_path / "results", *full_mujoco("contrib_trpo", 1.0), *full_mujoco("trpo", 2.0))
+    text = report(tmp_path)
+    assert "`the command` from the 20 runs" in text
+    assert "20.00 CPU hours" in text
+    assert row(text, "Ant-v5")[2:] == ["200.0 ± 28.3 (2)", "100.0 ± 14.1 (2)", "none", "none"]
+    ours = row(text, "TRPO (sb3_trpo)")
+    assert ours[1] == "2"
+    # ten normalised scores, five of 1.8 and five of 2.2: the middle six are three of each
+    assert ours[2].startswith("2.00 [1.8")
+    assert ours[3].startswith("2.00 [")
+    assert ours[4:] == ["2.00"] * 5
+    assert "no seed has a run on every task: PPO (SB3), A2C (SB3)." in text
+    improvement = text.split("probability of improvement |")[1]
+    assert row(improvement, "TRPO (sb3_contrib)")[1] == "1.00 [1.00, 1.00]"
+
+
+def test_csv_has_a_sorted_row_per_run(tmp_path):
+    runs = [
+        synthetic("trpo", "Hopper-v5", 1, 2.0),
+        synthetic("trpo", "Hopper-v5", 0, 1.0, train_last100=None),
+        synthetic("a2c", "Walker2d-v5", 0, 3.0),
+    ]
+    save(tmp_path / "results", *runs)
+    report(tmp_path)
+    with (tmp_path / "report" / "results.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert ",".join(header) == ("algo,env,seed,steps,eval_mean,eval_std,train_last100,wall_s,cpu_s")
+    assert rows == [
+        ["a2c", "Walker2d-v5", "0", "1000", "3.000", "0.500", "3.000", "4.0", "3600.0"],
+        ["trpo", "Hopper-v5", "0", "1000", "1.000", "0.500", "", "4.0", "3600.0"],
+        ["trpo", "Hopper-v5", "1", "1000", "2.000", "0.500", "2.000", "4.0", "3600.0"],
+    ]
+
+
+def test_partial_results_make_a_report_that_says_what_is_missing(tmp_path, capsys):
+    save(tmp_path / "results", synthetic("trpo", "Hopper-v5", 0, 5.0))
+    save(tmp_path / "results", synthetic("ppo", "Pendulum-v1", 0, -5.0))
+    broken = tmp_path / "results" / "Hopper-v5" / "a2c-seed0.json"
+    broken.write_text("{}")
+    text = report(tmp_path)
+    assert row(text, "Hopper-v5")[2:] == ["5.0 (1)", "none", "none", "none"]
+    assert row(text, "Pendulum-v1")[4] == "−5.0 (1)"
+    assert "No aggregates yet" in text
+    assert str(broken) in capsys.readouterr().err
+    pictures = {path.name for path in (tmp_path / "report").glob("*_*.*")}
+    assert pictures == {
+        f"{suite}_{axis}.{suffix}"
+        for suite in ("mujoco", "classic")
+        for axis in ("steps", "time")
+        for suffix in ("png", "svg")
+    }
+
+
+def test_ratios_to_a_negative_mean_are_refused(tmp_path):
+    runs = full_mujoco("contrib_trpo", 1.0)
+    runs = [run for run in runs if run.environment != "Ant-v5"]
+    runs += [synthetic("contrib_trpo", "Ant-v5", seed, -20.0) for seed in (0, 1)]
+    save(tmp_path / "results", *runs)
+    assert "the mean of TRPO (sb3_contrib) is not positive on Ant-v5" in report(tmp_path)
+
+
+def test_seeds_with_different_settings_are_pointed_out(tmp_path):
+    other = configuration("trpo", "Hopper-v5").changed({"n_steps": 64}).as_json()
+    save(
+        tmp_path / "results",
+        synthetic("trpo", "Hopper-v5", 0, 1.0),
+        synthetic("trpo", "Hopper-v5", 1, 1.0, configuration=other),
+    )
+    assert "seeds of trpo on Hopper-v5 were run with different settings" in report(tmp_path)
+
+
+def test_report_is_the_same_every_time(tmp_path):
+    save(tmp_path / "results", *full_mujoco("contrib_trpo", 1.0), *full_mujoco("trpo", 1.5))
+    report(tmp_path, "first")
+    report(tmp_path, "second")
+    names = sorted(path.name for path in (tmp_path / "first").iterdir())
+    assert len(names) == 2 + 4
+    for name in names:
+        first, second = ((tmp_path / folder / name).read_bytes() for folder in ("first", "second"))
+        assert first == second, name
+
+
+def test_no_finished_run_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="holds no finished run"):
+        make_report(tmp_path, tmp_path / "report", command="the command")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", json.dumps({"algorithm": "trpo"}), "\udcff"])
+def test_files_that_hold_no_run_are_broken(tmp_path, text):
+    path = tmp_path / "x.json"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(store.BrokenRunError):
+        store.read(path)
