@@ -149,13 +149,13 @@ class ActorChunk:
         *,
         ent_coef: float,
     ) -> None:
-        self._batch, self._distribution = batch, distribution
+        self.batch, self._distribution = batch, distribution
         self._map, self._ent_coef = distribution_map, ent_coef
 
     @property
     def weights(self) -> th.Tensor:
         """(n,) weight of each sample."""
-        return self._batch.weights
+        return self.batch.weights
 
     def dist_params(self) -> th.Tensor:
         """(n, K) at the current network parameters."""
@@ -168,7 +168,7 @@ class ActorChunk:
         :param dist_params: (n, K) of the old policy, without a graph, in the network's dtype
         :return: surrogate, KL and metric with respect to it
         """
-        return OldActor(self._batch, dist_params, self._map, ent_coef=self._ent_coef)
+        return OldActor(self.batch, dist_params, self._map, ent_coef=self._ent_coef)
 
 
 class OldActor:
@@ -237,8 +237,18 @@ def minibatches(batch: Batch, batch_size: int) -> Iterator[Batch]:
     :return: the minibatches, each gathered when it is asked for
     """
     order = th.as_tensor(np.random.permutation(len(batch)), device=batch.actions.device)
-    starts = list(range(0, len(batch), batch_size))
-    if len(starts) > 1 and len(batch) - starts[-1] == 1:
+    return (batch.rows(order[rows]) for rows in minibatch_slices(len(batch), batch_size))
+
+
+def minibatch_slices(n_samples: int, batch_size: int) -> list[slice]:
+    """
+    Cut shuffled samples into minibatches.
+
+    :param n_samples: N
+    :param batch_size: rows of a minibatch; a last one of a single row joins the one before
+    :return: consecutive slices of N rows
+    """
+    starts = list(range(0, n_samples, batch_size))
+    if len(starts) > 1 and n_samples - starts[-1] == 1:
         starts.pop()
-    ends = [*starts[1:], len(batch)]
-    return (batch.rows(order[start:end]) for start, end in zip(starts, ends, strict=True))
+    return [slice(start, end) for start, end in zip(starts, [*starts[1:], n_samples], strict=True)]

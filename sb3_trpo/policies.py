@@ -19,6 +19,7 @@ __all__ = [
     "MlpPolicy",
     "MultiInputPolicy",
     "has_two_extractors",
+    "is_unmodified",
     "with_separate_extractors",
 ]
 
@@ -64,3 +65,32 @@ def has_two_extractors(policy: BasePolicy) -> bool:
     if getattr(policy, "share_features_extractor", True):
         return False
     return any(True for _ in policy.features_extractor.parameters())
+
+
+_METHODS = (
+    "forward",
+    "predict_values",
+    "evaluate_actions",
+    "_predict",
+    "get_distribution",
+    "extract_features",
+    "_get_action_dist_from_latent",
+)
+
+
+def is_unmodified(policy: BasePolicy) -> bool:
+    """
+    Tell whether a policy computes what SB3's class says, so that faster code may stand in for it.
+
+    :param policy: any
+    :return: False for a subclass, an instance with a method of its own, or a module with hooks
+    """
+    hooks = (
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
+        for module in policy.modules()
+    )
+    return (
+        type(policy) in (MlpPolicy, CnnPolicy, MultiInputPolicy)
+        and not any(name in vars(policy) for name in _METHODS)
+        and not any(hooks)
+    )

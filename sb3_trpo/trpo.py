@@ -32,6 +32,9 @@ from sb3_trpo.batch import (
 )
 from sb3_trpo.critic import CriticResult, fit_value_function, modules_reached
 from sb3_trpo.distributions import DistributionMap, check_log_prob, unvalidated
+from sb3_trpo.mlp import flat_observations, plain_critic
+from sb3_trpo.mlp_actor import linearise_plain_actor
+from sb3_trpo.mlp_critic import fit_plain_value_function, steps_elementwise
 from sb3_trpo.optim import (
     JacobianForm,
     TrustRegionProblem,
@@ -349,11 +352,23 @@ class TRPO(OnPolicyAlgorithm):
             self.policy,
             chunks=[chunk(rows) for rows in batch.split(self.actor_batch_size)],
             fisher_chunks=fisher_chunks,
+            linearise=partial(linearise_plain_actor, self.policy, distribution_map),
         )
 
     def _critic_step(
         self, batch: Batch, actor_parameters: list[th.Tensor], before: Snapshot
     ) -> CriticResult:
+        mlp = plain_critic(self.policy)
+        if mlp is not None and steps_elementwise(self.policy.optimizer, mlp.parameters):
+            return fit_plain_value_function(
+                mlp,
+                flat_observations(self.policy)(batch.observations),
+                batch,
+                n_epochs=self.n_critic_updates,
+                batch_size=self.batch_size,
+                optimizer=self.policy.optimizer,
+                max_grad_norm=self.max_grad_norm,
+            )
         few = batch.rows(slice(0, 2))
         of_actor = modules_reached(self.policy, lambda: self._distribution(few))
         of_critic = modules_reached(self.policy, lambda: self._values(few))

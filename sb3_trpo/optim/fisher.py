@@ -9,27 +9,15 @@ Source: TRPO paper (arXiv:1502.05477), appendix C.1.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch as th
 from torch.autograd import forward_ad
 
 from sb3_trpo.optim.parameter_vector import ParameterVector
-from sb3_trpo.optim.problem import Chunk, OldPolicy, identity
+from sb3_trpo.optim.problem import Chunk, Linearisation, Linearise, OldPolicy, identity
 
 JacobianForm = Literal["reverse", "forward"]
-
-
-class Linearisation(Protocol):
-    """J at one point, as two products."""
-
-    def jvp(self, vector: th.Tensor) -> th.Tensor:
-        """Map v (P,) to J v (n, K)."""
-        ...
-
-    def vjp(self, cotangent: th.Tensor) -> th.Tensor:
-        """Map u (n, K) to Jᵀu (P,)."""
-        ...
 
 
 class ReverseLinearisation:
@@ -168,6 +156,7 @@ class FisherVectorProduct:
     :param total_weight: of all samples, over all processes
     :param sum_over_processes: sums a flat vector over all processes
     :param outputs: of the only chunk, with their graph, where the caller has them already
+    :param linearise: a faster way to J, see :class:`sb3_trpo.optim.TrustRegionProblem`
     """
 
     def __init__(
@@ -181,7 +170,9 @@ class FisherVectorProduct:
         total_weight: float,
         sum_over_processes: Callable[[th.Tensor], th.Tensor] = identity,
         outputs: th.Tensor | None = None,
+        linearise: Linearise | None = None,
     ) -> None:
+        self._faster = linearise
         self._chunks, self._old_policies = chunks, old_policies
         self._parameters, self._module, self._form = parameters, module, form
         self._total_weight = total_weight
@@ -208,6 +199,10 @@ class FisherVectorProduct:
         return linearisation.vjp(weights * old_policy.metric(output_change))  # Jᵀ M J v
 
     def _linearise(self, chunk: Chunk, outputs: th.Tensor | None) -> Linearisation:
+        if self._faster is not None:
+            linearisation = self._faster(chunk, self._parameters)
+            if linearisation is not None:
+                return linearisation
         outputs = chunk.dist_params() if outputs is None else outputs
         if self._form == "reverse":
             return ReverseLinearisation(outputs, self._parameters)

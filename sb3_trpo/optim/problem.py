@@ -11,6 +11,8 @@ from typing import Protocol
 
 import torch as th
 
+from sb3_trpo.optim.parameter_vector import ParameterVector
+
 
 class OldPolicy(Protocol):
     """The old policy on the samples of one chunk, as the reference for everything else."""
@@ -46,6 +48,18 @@ class OldPolicy(Protocol):
         ...
 
 
+class Linearisation(Protocol):
+    """The Jacobian J of ``dist_params`` at one point, as two products."""
+
+    def jvp(self, vector: th.Tensor) -> th.Tensor:
+        """Map v (P,) to J v (n, K)."""
+        ...
+
+    def vjp(self, cotangent: th.Tensor) -> th.Tensor:
+        """Map u (n, K) to Jᵀu (P,)."""
+        ...
+
+
 class Chunk(Protocol):
     """
     Some samples of the batch: as many as one pass of the network takes.
@@ -72,6 +86,9 @@ class Chunk(Protocol):
         ...
 
 
+Linearise = Callable[[Chunk, ParameterVector], Linearisation | None]
+
+
 def identity(vector: th.Tensor) -> th.Tensor:
     """Sum over the one process that there is."""
     return vector
@@ -86,9 +103,12 @@ class TrustRegionProblem:
     :param chunks: the whole batch; gradient, surrogate, KL and scale use all of it
     :param fisher_chunks: the samples of the Fisher-vector products in the solve; None: ``chunks``
     :param sum_over_processes: sums a flat vector over all processes, the same on each
+    :param linearise: a faster way than autograd to the J of a chunk at the current parameters; it
+        may return None where it has none for these parameters
     """
 
     module: th.nn.Module
     chunks: Sequence[Chunk]
     fisher_chunks: Sequence[Chunk] | None = None
     sum_over_processes: Callable[[th.Tensor], th.Tensor] = identity
+    linearise: Linearise | None = None

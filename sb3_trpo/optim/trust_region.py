@@ -181,6 +181,7 @@ def _search_direction(
             total_weight=_total_weight(problem, chunks),
             sum_over_processes=problem.sum_over_processes,
             outputs=outputs,
+            linearise=problem.linearise,
         )
 
     whole = product(problem.chunks, gradient.old_policies, gradient.outputs)

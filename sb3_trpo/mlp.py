@@ -1,0 +1,171 @@
+"""
+Plain multi-layer perceptrons in closed form: SB3's default networks without autograd.
+
+At SB3's sizes (two layers of 64 units) most of a pass goes into bookkeeping: module calls, graph
+nodes, a kernel per tensor. The formulas of a perceptron are short, so they stand here, once, for
+collecting rollouts, for Fisher-vector products and for the critic's fit. Whatever is not such a
+network takes the general path, with the same result to rounding.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.preprocessing import is_image_space, preprocess_obs
+from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
+
+from sb3_trpo.policies import is_unmodified
+
+_ACTIVATIONS = (th.nn.Tanh, th.nn.ReLU)
+
+
+@dataclass(frozen=True)
+class PlainMlp:
+    """
+    Linear layers with one activation between them.
+
+    :param parameters: weight (units, inputs) and bias (units,) of each layer in turn
+    :param activation: the class of all activations
+    """
+
+    parameters: Sequence[th.Tensor]
+    activation: type[th.nn.Module]
+
+    def layers(self) -> list[tuple[th.Tensor, th.Tensor]]:
+        """
+        View the parameters, without graph, as the products want them.
+
+        :return: transposed weight (inputs, units) and bias (units,) of each layer; they follow
+            every change of the parameters that is made in place
+        """
+        tensors = [parameter.detach() for parameter in self.parameters]
+        return [(w.t(), b) for w, b in zip(tensors[::2], tensors[1::2], strict=True)]
+
+    def activate_(self, units: th.Tensor) -> th.Tensor:
+        """Apply the activation, in place."""
+        return units.tanh_() if self.activation is th.nn.Tanh else units.relu_()
+
+    def slope(self, activated: th.Tensor) -> th.Tensor:
+        """Return the activation's derivative, from its value."""
+        if self.activation is th.nn.Tanh:
+            return 1 - activated * activated
+        return (activated > 0).to(activated.dtype)
+
+
+class MlpPass:
+    """
+    One forward pass over a batch, kept for products with its Jacobian J.
+
+    :param mlp: the network
+    :param layers: of it, as its method of that name returned them
+    :param inputs: (n, features), constants
+    """
+
+    def __init__(
+        self, mlp: PlainMlp, layers: list[tuple[th.Tensor, th.Tensor]], inputs: th.Tensor
+    ) -> None:
+        self._layers, self._inputs = layers, [inputs]
+        for weight, bias in layers[:-1]:
+            self._inputs.append(mlp.activate_(th.addmm(bias, self._inputs[-1], weight)))
+        self._slopes = [mlp.slope(hidden) for hidden in self._inputs[1:]]
+        weight, bias = layers[-1]
+        self.outputs = th.addmm(bias, self._inputs[-1], weight)
+        self.latent = self._inputs[-1]
+
+    def jvp(self, tangents: Sequence[th.Tensor]) -> th.Tensor:
+        """
+        Multiply from the right.
+
+        :param tangents: shaped as the network's parameters, in their order
+        :return: (n, outputs) J v
+        """
+        change = th.addmm(tangents[1], self._inputs[0], tangents[0].t())
+        for i, (weight, _) in enumerate(self._layers[1:], start=1):
+            carried = change.mul_(self._slopes[i - 1])
+            change = th.addmm(tangents[2 * i + 1], self._inputs[i], tangents[2 * i].t())
+            change.addmm_(carried, weight)
+        return change
+
+    def vjp(self, cotangent: th.Tensor) -> list[th.Tensor]:
+        """
+        Multiply from the left.
+
+        :param cotangent: (n, outputs)
+        :return: Jᵀu, shaped as the network's parameters, in their order
+        """
+        parts: list[th.Tensor] = []
+        for i in reversed(range(len(self._layers))):
+            parts += [cotangent.sum(dim=0), cotangent.t() @ self._inputs[i]]
+            if i > 0:
+                cotangent = (cotangent @ self._layers[i][0].t()).mul_(self._slopes[i - 1])
+        return parts[::-1]
+
+
+def flat_observations(policy: ActorCriticPolicy) -> Callable[[Any], th.Tensor]:
+    """
+    Return what turns observations into the inputs of a plain network.
+
+    :param policy: with a ``FlattenExtractor``
+    :return: maps observations (n, …) to float32 (n, features)
+    """
+    space, normalize_images = policy.observation_space, policy.normalize_images
+    if isinstance(space, spaces.Box) and not (normalize_images and is_image_space(space)):
+        return lambda observations: observations.float().flatten(1)
+
+    def preprocessed(observations: Any) -> th.Tensor:
+        features: Any = preprocess_obs(observations, space, normalize_images=normalize_images)
+        return cast(th.Tensor, features.flatten(1))
+
+    return preprocessed
+
+
+def plain_actor(policy: ActorCriticPolicy) -> PlainMlp | None:
+    """
+    Return the network from flat observations to the input of the action distribution.
+
+    :param policy: any
+    :return: None if it is anything but a plain perceptron in a policy of SB3's, or not all of it
+        trains
+    """
+    return _plain(policy, "pi_features_extractor", "policy_net", "action_net")
+
+
+def plain_critic(policy: ActorCriticPolicy) -> PlainMlp | None:
+    """
+    Return the network from flat observations to values.
+
+    :param policy: any
+    :return: None if it is anything but a plain perceptron of the critic's own in a policy of SB3's,
+        or not all of it trains
+    """
+    critic = _plain(policy, "vf_features_extractor", "value_net", "value_net")
+    if critic is None:
+        return None
+    actors = {*policy.mlp_extractor.policy_net.parameters(), *policy.action_net.parameters()}
+    return None if actors.intersection(critic.parameters) else critic
+
+
+def _plain(policy: ActorCriticPolicy, extractor: str, hidden: str, head: str) -> PlainMlp | None:
+    # Exact types throughout: a subclass or a parametrisation may compute something else.
+    if not is_unmodified(policy):
+        return None
+    types = type(getattr(policy, extractor)), type(policy.mlp_extractor)
+    if types != (FlattenExtractor, MlpExtractor):
+        return None
+    modules = list(getattr(policy.mlp_extractor, hidden))
+    layers = [*modules[::2], getattr(policy, head)]
+    activations = {type(module) for module in modules[1::2]}
+    if len(activations) > 1 or not activations.issubset(_ACTIVATIONS):
+        return None
+    parameters: list[th.Tensor] = []
+    for layer in layers:
+        if type(layer) is not th.nn.Linear or layer.bias is None:
+            return None
+        parameters += [layer.weight, layer.bias]
+    is_whole = all(p.requires_grad for p in parameters) and len(set(parameters)) == len(parameters)
+    return (
+        PlainMlp(parameters, activations.pop() if activations else th.nn.Tanh) if is_whole else None
+    )
