@@ -1,95 +1,256 @@
-"""Collecting a rollout: SB3's own loop, over environments whose observations are checked."""
+"""
+Collecting a rollout with SB3's own policies: the actor alone at each step, the critic afterwards.
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+SB3 runs actor and critic, builds a distribution and computes log-probabilities at every step. The
+critic's values are wanted only when the rollout is whole, so here they come in batches, and the
+actor runs without gradients and distribution objects. Actions, log-probabilities, values, returns
+and the state of the random generators are those of SB3's loop, to rounding.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
+import torch as th
+from gymnasium import spaces
+from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import ActorCriticPolicy, BaseModel
+from stable_baselines3.common.utils import obs_as_tensor
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_trpo.callback_locals import RolloutLocals
+from sb3_trpo.finite_observations import check_finite, check_terminal
+from sb3_trpo.mlp import flat_observations, plain_actor
+from sb3_trpo.policies import is_unmodified
+from sb3_trpo.samplers import Sampler, sampler_of
+
+if TYPE_CHECKING:
+    from sb3_trpo.trpo import TRPO
+
+_ROWS_PER_PASS = 256  # of the critic; images in such number need no memory worth mentioning
+
+Actor = Callable[[Any], tuple[th.Tensor, th.Tensor]]
+"""Maps observations (E, …) to the outputs of ``action_net`` (E, …) and its inputs (E, units)."""
 
 
-@contextmanager
-def finite_observations(env: VecEnv, timesteps: int) -> Iterator[None]:
+def collects_fast(model: "TRPO", buffer: RolloutBuffer) -> bool:
     """
-    Make the environments' ``step`` refuse observations that are not finite, inside the block.
+    Tell whether :class:`FastRollout` may stand in for SB3's loop.
 
-    No wrapper: callbacks find the environments in ``locals["env"]`` and must get the real ones.
-
-    :param env: the environments
-    :param timesteps: how many have been collected before, for the message
+    :param model: about to collect
+    :param buffer: to fill
+    :return: False where a class of the user's may do something else than SB3's
     """
-    step = env.step
-
-    def checked_step(actions: np.ndarray) -> VecEnvStepReturn:
-        nonlocal timesteps
-        observations, rewards, dones, infos = step(actions)
-        timesteps += env.num_envs
-        check_finite(observations, timesteps, env)
-        check_terminal(dones, infos, timesteps)
-        return observations, rewards, dones, infos
-
-    env.step = checked_step  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        del env.step
-
-
-def check_finite(observations: Any, timestep: int, env: VecEnv) -> None:
-    """
-    Stop the run at an observation that is not finite, before the policy sees it.
-
-    :param observations: (E, …), or a dict of such, as ``env`` returned them last
-    :param timestep: how many timesteps have been collected, for the message
-    :param env: the environments
-    :raises ValueError: it holds NaN or infinity; names the environment and the step
-    """
-    if _bad_key(observations) is None:
-        return
-    normaliser, advice = unwrap_vec_normalize(env), ""
-    if normaliser is not None:
-        # One environment's NaN makes the statistics NaN, and with them all normalised observations.
-        original = normaliser.get_original_obs()
-        if _bad_key(original) is not None:
-            observations = original
-        advice = " VecNormalize may have taken it into its running statistics: make it anew."
-    key = _bad_key(observations) or ""
-    values = observations[key] if isinstance(observations, dict) else observations
-    is_finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
-    index = int(np.flatnonzero(~is_finite)[0])
-    raise ValueError(_message("an observation", key, index, timestep) + advice)
-
-
-def check_terminal(dones: np.ndarray, infos: list[dict[str, Any]], timestep: int) -> None:
-    """
-    Stop the run at the end of an episode whose last observation is not finite.
-
-    :param dones: (E,) whether an episode ended
-    :param infos: of the environments, with ``terminal_observation`` where one did
-    :param timestep: how many timesteps have been collected, for the message
-    :raises ValueError: it holds NaN or infinity; names the environment and the step
-    """
-    for index in np.flatnonzero(dones):
-        terminal = infos[index].get("terminal_observation")
-        key = None if terminal is None else _bad_key(terminal)
-        if key is not None:
-            raise ValueError(_message("a terminal observation", key, int(index), timestep))
-
-
-def _bad_key(observations: Any) -> str | None:
-    """Return the key of the first part that is not finite; for arrays an empty string."""
-    parts = observations.items() if isinstance(observations, dict) else [("", observations)]
-    for key, values in parts:
-        array = np.asarray(values)
-        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
-            return str(key)
-    return None
-
-
-def _message(kind: str, key: str, env_index: int, timestep: int) -> str:
-    which = f" under key {key!r}" if key else ""
     return (
-        f"Environment {env_index} returned {kind}{which} that is not finite at timestep "
-        f"{timestep}. The policy is as it was after the last update."
+        type(buffer) in (RolloutBuffer, DictRolloutBuffer)
+        and is_unmodified(model.policy)
+        and sampler_of(model.policy) is not None
     )
+
+
+class FastRollout:
+    """
+    One rollout.
+
+    :param model: satisfies :func:`collects_fast`
+    :param env: the training environments
+    :param callback: called at each step, and at the rollout's start and end
+    :param buffer: to fill
+    """
+
+    def __init__(
+        self, model: "TRPO", env: VecEnv, callback: BaseCallback, buffer: RolloutBuffer
+    ) -> None:
+        self._model, self._env, self._callback, self._buffer = model, env, callback, buffer
+        self._policy: ActorCriticPolicy = model.policy
+        self._device = model.device
+        self._actor = _actor_of(self._policy, self._device)
+        self._sample = cast(Sampler, sampler_of(self._policy))
+        self._last_observations: Any = model._last_obs
+        shared = callback.locals
+        self._locals = shared if isinstance(shared, RolloutLocals) else RolloutLocals({})
+        self._actions: list[th.Tensor] = []  # (E, …) each, as drawn
+        self._action_shape = cast(tuple[int, ...], model.action_space.shape)
+        self._latents: list[th.Tensor] = []  # (E, units) each
+        self._truncated: list[tuple[int, int, Any]] = []  # timestep, environment, observation
+
+    def collect(self, n_steps: int) -> bool:
+        """
+        Fill the buffer.
+
+        :param n_steps: timesteps per environment
+        :return: False if the callback ended the rollout early
+        :raises ValueError: an observation is not finite
+        """
+        model, env = self._model, self._env
+        self._policy.set_training_mode(False)
+        self._buffer.reset()
+        if model.use_sde:
+            self._policy.reset_noise(env.num_envs)
+        self._locals.update(
+            {
+                "self": model,
+                "env": env,
+                "callback": self._callback,
+                "rollout_buffer": self._buffer,
+                "n_rollout_steps": n_steps,
+            }
+        )
+        self._callback.on_rollout_start()
+        for step in range(n_steps):
+            if model.use_sde and model.sde_sample_freq > 0 and step % model.sde_sample_freq == 0:
+                self._policy.reset_noise(env.num_envs)
+            if not self._step(step):
+                return False
+        self._finish(n_steps)
+        return True
+
+    def _step(self, step: int) -> bool:
+        model, observations = self._model, self._last_observations
+        outputs, latent = self._actor(observations)
+        drawn = self._sample(outputs, latent)
+        actions: np.ndarray = drawn.cpu().numpy().reshape((-1, *self._action_shape))
+        clipped = self._within_bounds(actions)
+        new_observations: Any
+        new_observations, rewards, dones, infos = self._env.step(clipped)
+        model.num_timesteps += self._env.num_envs
+        check_finite(new_observations, model.num_timesteps, self._env)
+        if dones.any():
+            check_terminal(dones, infos, model.num_timesteps)
+            self._note_truncated(step, dones, infos)
+        self._locals.update(
+            {
+                "n_steps": step,
+                "actions": actions,
+                "clipped_actions": clipped,
+                "new_obs": new_observations,
+                "rewards": rewards,
+                "dones": dones,
+                "infos": infos,
+            }
+        )
+        self._locals.defer(
+            obs_tensor=lambda: obs_as_tensor(observations, self._device),
+            values=lambda: self._values(observations),
+            log_probs=lambda: self._log_prob(latent, drawn),
+        )
+        self._callback.update_locals(self._locals)
+        if not self._callback.on_step():
+            return False
+        model._update_info_buffer(infos, dones)
+        self._actions.append(drawn)
+        self._latents.append(latent)
+        self._store(step, observations, actions, rewards)
+        self._last_observations = model._last_obs = new_observations
+        model._last_episode_starts = dones
+        return True
+
+    def _within_bounds(self, actions: np.ndarray) -> np.ndarray:
+        space = self._model.action_space
+        if not isinstance(space, spaces.Box):
+            return actions
+        if self._policy.squash_output:
+            return self._policy.unscale_action(actions)
+        clipped: np.ndarray = np.minimum(np.maximum(actions, space.low), space.high)
+        return clipped  # np.clip's result, in a third of its time
+
+    def _note_truncated(self, step: int, dones: np.ndarray, infos: list[dict[str, Any]]) -> None:
+        for index in np.flatnonzero(dones):
+            terminal = infos[index].get("terminal_observation")
+            if terminal is not None and infos[index].get("TimeLimit.truncated", False):
+                self._truncated.append((step, int(index), copy.deepcopy(terminal)))
+
+    def _store(
+        self, step: int, observations: Any, actions: np.ndarray, rewards: np.ndarray
+    ) -> None:
+        buffer, stored = self._buffer, cast(Any, self._buffer.observations)
+        if isinstance(observations, dict):
+            for key, array in stored.items():
+                array[step] = observations[key].reshape(array.shape[1:])
+        else:
+            stored[step] = observations.reshape(stored.shape[1:])
+        buffer.actions[step] = actions.reshape(buffer.actions.shape[1:])
+        buffer.rewards[step] = rewards
+        buffer.episode_starts[step] = self._model._last_episode_starts
+        buffer.pos += 1
+        buffer.full = buffer.pos == buffer.buffer_size
+
+    @th.no_grad()
+    def _finish(self, n_steps: int) -> None:
+        """Evaluate critic and log-probabilities of the whole rollout; compute the returns."""
+        model, buffer = self._model, self._buffer
+        shape = (n_steps, buffer.n_envs)
+        stored = _map(buffer.observations, lambda x: x[:n_steps].reshape(-1, *x.shape[2:]))
+        buffer.values[:n_steps] = self._values(stored).cpu().numpy().reshape(shape)
+        log_prob = self._log_prob(th.cat(self._latents), th.cat(self._actions))
+        buffer.log_probs[:n_steps] = log_prob.cpu().numpy().reshape(shape)
+        if self._truncated:
+            terminal = self._values(self._terminal_observations()).cpu().numpy()
+            for (step, index, _), value in zip(self._truncated, terminal[:, 0], strict=True):
+                buffer.rewards[step, index] += model.gamma * value
+        last_values = self._values(self._last_observations)
+        buffer.compute_returns_and_advantage(
+            last_values=last_values, dones=cast(np.ndarray, model._last_episode_starts)
+        )
+        self._locals.defer(values=lambda: last_values)
+        self._callback.update_locals(self._locals)
+        self._callback.on_rollout_end()
+
+    @th.no_grad()
+    def _log_prob(self, latent: th.Tensor, actions: th.Tensor) -> th.Tensor:
+        return self._policy._get_action_dist_from_latent(latent).log_prob(actions)
+
+    @th.no_grad()
+    def _values(self, observations: Any) -> th.Tensor:
+        """Values (n, 1) of any number of observations, some at a time."""
+        is_dict = isinstance(observations, dict)
+        n_rows = len(next(iter(observations.values())) if is_dict else observations)
+        values = []
+        for start in range(0, n_rows, _ROWS_PER_PASS):
+
+            def part(array: Any, start: int = start) -> th.Tensor:
+                return th.as_tensor(array[start : start + _ROWS_PER_PASS], device=self._device)
+
+            values.append(self._policy.predict_values(_map(observations, part)))
+        return th.cat(values)
+
+    def _terminal_observations(self) -> Any:
+        tensors: list[Any]
+        tensors = [self._policy.obs_to_tensor(terminal)[0] for *_, terminal in self._truncated]
+        if isinstance(tensors[0], dict):
+            return {key: th.cat([tensor[key] for tensor in tensors]) for key in tensors[0]}
+        return th.cat(tensors)
+
+
+def _map(observations: Any, function: Callable[[Any], Any]) -> Any:
+    """Apply a function to an array of observations, or to each in a dict."""
+    if isinstance(observations, dict):
+        return {key: function(value) for key, value in observations.items()}
+    return function(observations)
+
+
+def _actor_of(policy: ActorCriticPolicy, device: th.device) -> Actor:
+    mlp = plain_actor(policy)
+    if mlp is None:
+
+        @th.no_grad()
+        def general(observations: Any) -> tuple[th.Tensor, th.Tensor]:
+            tensor = obs_as_tensor(observations, device)
+            features = BaseModel.extract_features(policy, tensor, policy.pi_features_extractor)
+            latent = policy.mlp_extractor.forward_actor(features)
+            return policy.action_net(latent), latent
+
+        return general
+
+    *hidden, (last_weight, last_bias) = mlp.layers()
+    flatten = flat_observations(policy)
+
+    def plain(observations: Any) -> tuple[th.Tensor, th.Tensor]:
+        units = flatten(obs_as_tensor(observations, device))
+        for weight, bias in hidden:
+            units = mlp.activate_(th.addmm(bias, units, weight))
+        return th.addmm(last_bias, units, last_weight), units
+
+    return plain

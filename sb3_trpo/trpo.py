@@ -7,7 +7,12 @@ from typing import Any, ClassVar, TypeVar
 
 import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import (
+    BaseCallback,
+    CallbackList,
+    ConvertCallback,
+    ProgressBarCallback,
+)
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
@@ -30,8 +35,10 @@ from sb3_trpo.batch import (
     normalised_advantages,
     whole_rollout,
 )
+from sb3_trpo.callback_locals import SharedLocals
 from sb3_trpo.critic import CriticResult, fit_value_function, modules_reached
 from sb3_trpo.distributions import DistributionMap, check_log_prob, unvalidated
+from sb3_trpo.finite_observations import check_finite, finite_observations
 from sb3_trpo.mlp import flat_observations, plain_critic
 from sb3_trpo.mlp_actor import linearise_plain_actor
 from sb3_trpo.mlp_critic import fit_plain_value_function, steps_elementwise
@@ -53,7 +60,7 @@ from sb3_trpo.policies import (
     with_separate_extractors,
 )
 from sb3_trpo.records import actor_figures, critic_figures
-from sb3_trpo.rollouts import check_finite, finite_observations
+from sb3_trpo.rollouts import FastRollout, collects_fast
 from sb3_trpo.skips import SkipCounter
 from sb3_trpo.snapshot import Snapshot
 from sb3_trpo.zip_format import (
@@ -221,6 +228,18 @@ class TRPO(OnPolicyAlgorithm):
         # Whole rollouts overshoot total_timesteps; schedules are not made for negative progress.
         self._current_progress_remaining = max(self._current_progress_remaining, 0.0)
 
+    def _init_callback(
+        self,
+        callback: MaybeCallback,
+        progress_bar: bool = False,  # noqa: FBT001, FBT002
+    ) -> BaseCallback:
+        if isinstance(callback, list):
+            callback = CallbackList(callback)
+        if not isinstance(callback, BaseCallback):
+            callback = ConvertCallback(callback)
+        callbacks = [callback, ProgressBarCallback()] if progress_bar else [callback]
+        return super()._init_callback(SharedLocals(callbacks))
+
     def collect_rollouts(
         self,
         env: VecEnv,
@@ -240,8 +259,11 @@ class TRPO(OnPolicyAlgorithm):
         """
         started = time.perf_counter()
         check_finite(self._last_obs, self.num_timesteps, env)
-        with finite_observations(env, self.num_timesteps):
-            go_on = super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
+        if collects_fast(self, rollout_buffer):
+            go_on = FastRollout(self, env, callback, rollout_buffer).collect(n_rollout_steps)
+        else:
+            with finite_observations(env, self.num_timesteps):
+                go_on = super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
         self.logger.record("time/rollout_s", time.perf_counter() - started)
         return go_on
 
