@@ -39,7 +39,7 @@ from sb3_trpo.callback_locals import SharedLocals
 from sb3_trpo.critic import CriticResult, fit_value_function, modules_reached
 from sb3_trpo.distributions import DistributionMap, check_log_prob, unvalidated
 from sb3_trpo.finite_observations import check_finite, finite_observations
-from sb3_trpo.mlp import flat_observations, plain_critic
+from sb3_trpo.mlp import flat_observations, plain_actor, plain_critic
 from sb3_trpo.mlp_actor import linearise_plain_actor
 from sb3_trpo.mlp_critic import fit_plain_value_function, steps_elementwise
 from sb3_trpo.optim import (
@@ -366,7 +366,9 @@ class TRPO(OnPolicyAlgorithm):
             check_log_prob(distribution_map, self._distribution(others), others.actions)
             self._jacobian_form = choose_jacobian_form(chunk(few), self.policy)
 
-        fisher_chunks = None
+        linearise, fisher_chunks = None, None
+        if plain_actor(self.policy) is not None:
+            linearise = partial(linearise_plain_actor, self.policy, distribution_map)
         if self.sub_sampling_factor > 1:
             kept = every_kth_row(batch, self.sub_sampling_factor, self._n_updates)
             fisher_chunks = [chunk(rows) for rows in kept.split(self.actor_batch_size)]
@@ -374,13 +376,13 @@ class TRPO(OnPolicyAlgorithm):
             self.policy,
             chunks=[chunk(rows) for rows in batch.split(self.actor_batch_size)],
             fisher_chunks=fisher_chunks,
-            linearise=partial(linearise_plain_actor, self.policy, distribution_map),
+            linearise=linearise,
         )
 
     def _critic_step(
         self, batch: Batch, actor_parameters: list[th.Tensor], before: Snapshot
     ) -> CriticResult:
-        mlp = plain_critic(self.policy)
+        mlp = plain_critic(self.policy) if self.device.type == "cpu" else None
         if mlp is not None and steps_elementwise(self.policy.optimizer, mlp.parameters):
             return fit_plain_value_function(
                 mlp,

@@ -157,6 +157,7 @@ class FisherVectorProduct:
     :param sum_over_processes: sums a flat vector over all processes
     :param outputs: of the only chunk, with their graph, where the caller has them already
     :param linearise: a faster way to J, see :class:`sb3_trpo.optim.TrustRegionProblem`
+    :param kept: J on the only chunk, where the caller has it already
     """
 
     def __init__(
@@ -171,13 +172,16 @@ class FisherVectorProduct:
         sum_over_processes: Callable[[th.Tensor], th.Tensor] = identity,
         outputs: th.Tensor | None = None,
         linearise: Linearise | None = None,
+        kept: Linearisation | None = None,
     ) -> None:
         self._faster = linearise
         self._chunks, self._old_policies = chunks, old_policies
         self._parameters, self._module, self._form = parameters, module, form
         self._total_weight = total_weight
         self._sum_over_processes = sum_over_processes
-        self._kept = self._linearise(chunks[0], outputs) if len(chunks) == 1 else None
+        self._kept = kept
+        if kept is None and len(chunks) == 1:
+            self._kept = self._linearise(chunks[0], outputs)
 
     def __call__(self, vector: th.Tensor) -> th.Tensor:
         """
@@ -186,10 +190,11 @@ class FisherVectorProduct:
         :param vector: v (P,)
         :return: F v (P,)
         """
-        product = th.zeros_like(vector)
-        for chunk, old_policy in zip(self._chunks, self._old_policies, strict=True):
+        parts = zip(self._chunks, self._old_policies, strict=True)
+        product = self._of_chunk(*next(parts), vector)
+        for chunk, old_policy in parts:
             product += self._of_chunk(chunk, old_policy, vector)
-        return self._sum_over_processes(product) / self._total_weight
+        return self._sum_over_processes(product).div_(self._total_weight)
 
     def _of_chunk(self, chunk: Chunk, old_policy: OldPolicy, vector: th.Tensor) -> th.Tensor:
         # In a function of its own, which drops J before the next chunk's is built.
@@ -200,9 +205,7 @@ class FisherVectorProduct:
 
     def _linearise(self, chunk: Chunk, outputs: th.Tensor | None) -> Linearisation:
         if self._faster is not None:
-            linearisation = self._faster(chunk, self._parameters)
-            if linearisation is not None:
-                return linearisation
+            return self._faster(chunk)
         outputs = chunk.dist_params() if outputs is None else outputs
         if self._form == "reverse":
             return ReverseLinearisation(outputs, self._parameters)

@@ -49,7 +49,7 @@ class OldPolicy(Protocol):
 
 
 class Linearisation(Protocol):
-    """The Jacobian J of ``dist_params`` at one point, as two products."""
+    """The Jacobian J of ``dist_params`` at the current parameters, as two products."""
 
     def jvp(self, vector: th.Tensor) -> th.Tensor:
         """Map v (P,) to J v (n, K)."""
@@ -58,6 +58,15 @@ class Linearisation(Protocol):
     def vjp(self, cotangent: th.Tensor) -> th.Tensor:
         """Map u (n, K) to Jᵀu (P,)."""
         ...
+
+
+class FastLinearisation(Linearisation, Protocol):
+    """A Jacobian that needs no autograd, and so knows what autograd would have found."""
+
+    parameters: ParameterVector
+    """All that ``dist_params`` depends on and that trains, in the order of the module."""
+    outputs: th.Tensor
+    """(n, K) ``dist_params``, without a graph."""
 
 
 class Chunk(Protocol):
@@ -86,7 +95,7 @@ class Chunk(Protocol):
         ...
 
 
-Linearise = Callable[[Chunk, ParameterVector], Linearisation | None]
+Linearise = Callable[[Chunk], FastLinearisation]
 
 
 def identity(vector: th.Tensor) -> th.Tensor:
@@ -103,8 +112,7 @@ class TrustRegionProblem:
     :param chunks: the whole batch; gradient, surrogate, KL and scale use all of it
     :param fisher_chunks: the samples of the Fisher-vector products in the solve; None: ``chunks``
     :param sum_over_processes: sums a flat vector over all processes, the same on each
-    :param linearise: a faster way than autograd to the J of a chunk at the current parameters; it
-        may return None where it has none for these parameters
+    :param linearise: a faster way than autograd to the J of a chunk; None: autograd
     """
 
     module: th.nn.Module

@@ -15,7 +15,12 @@ from sb3_trpo.optim.fisher import FisherVectorProduct, JacobianForm
 from sb3_trpo.optim.line_search import LineSearch, LineSearchResult, Trial
 from sb3_trpo.optim.parameter_vector import ParameterVector
 from sb3_trpo.optim.precision import dot, precise
-from sb3_trpo.optim.problem import Chunk, OldPolicy, TrustRegionProblem
+from sb3_trpo.optim.problem import (
+    Chunk,
+    FastLinearisation,
+    OldPolicy,
+    TrustRegionProblem,
+)
 from sb3_trpo.optim.result import TrustRegionResult
 
 
@@ -30,6 +35,7 @@ class _Gradient:
     entropy: float
     total_weight: float
     outputs: th.Tensor | None  # of the only chunk, with its graph
+    linearisation: FastLinearisation | None  # of the only chunk
 
 
 def trust_region_step(
@@ -111,7 +117,8 @@ def _surrogate_gradient(problem: TrustRegionProblem) -> _Gradient:
     old_policies: list[OldPolicy] = []
     sums: list[th.Tensor] = []
     for chunk in problem.chunks:
-        outputs = chunk.dist_params()
+        fast = None if problem.linearise is None else problem.linearise(chunk)
+        outputs = chunk.dist_params() if fast is None else fast.outputs
         old_policy = chunk.old_policy(outputs.detach())
         head = precise(outputs.detach()).requires_grad_()
         weights = precise(chunk.weights)
@@ -121,14 +128,13 @@ def _surrogate_gradient(problem: TrustRegionProblem) -> _Gradient:
             th.stack([weights.sum(), surrogate.detach(), (weights * old_policy.entropy).sum()])
         )
         old_policies.append(old_policy)
-        if outputs.requires_grad:
+        if fast is not None or outputs.requires_grad:
             (cotangent,) = th.autograd.grad(surrogate, head)
-            parts = th.autograd.grad(
-                outputs,
-                candidates.tensors,
-                cotangent.to(outputs.dtype),
-                retain_graph=only_one,
-                allow_unused=True,
+            cotangent = cotangent.to(outputs.dtype)
+            parts = (
+                _by_autograd(outputs, candidates, cotangent, keep=only_one)
+                if fast is None
+                else _by_formula(fast, candidates, cotangent)
             )
             grads = [_add(total, part) for total, part in zip(grads, parts, strict=True)]
 
@@ -149,7 +155,26 @@ def _surrogate_gradient(problem: TrustRegionProblem) -> _Gradient:
         entropy=entropy_sum / total_weight,
         total_weight=total_weight,
         outputs=outputs if only_one else None,
+        linearisation=fast if only_one else None,
     )
+
+
+def _by_autograd(
+    outputs: th.Tensor, candidates: ParameterVector, cotangent: th.Tensor, *, keep: bool
+) -> Sequence[th.Tensor | None]:
+    """Jᵀu, one part per candidate, None where ``outputs`` does not depend on it."""
+    return th.autograd.grad(
+        outputs, candidates.tensors, cotangent, retain_graph=keep, allow_unused=True
+    )
+
+
+def _by_formula(
+    fast: FastLinearisation, candidates: ParameterVector, cotangent: th.Tensor
+) -> Sequence[th.Tensor | None]:
+    """Jᵀu, one part per candidate, None where ``dist_params`` do not depend on it."""
+    parts = fast.parameters.split(fast.vjp(cotangent))
+    found = {id(tensor): part for tensor, part in zip(fast.parameters.tensors, parts, strict=True)}
+    return [found.get(id(tensor)) for tensor in candidates.tensors]
 
 
 def _add(total: th.Tensor | None, part: th.Tensor | None) -> th.Tensor | None:
@@ -170,7 +195,10 @@ def _search_direction(
     """Solve ``(F + λI) x = g``; return the solve and ``xᵀFx`` with the F of all samples."""
 
     def product(
-        chunks: Sequence[Chunk], old_policies: list[OldPolicy], outputs: th.Tensor | None
+        chunks: Sequence[Chunk],
+        old_policies: list[OldPolicy],
+        outputs: th.Tensor | None = None,
+        kept: FastLinearisation | None = None,
     ) -> FisherVectorProduct:
         return FisherVectorProduct(
             chunks,
@@ -182,14 +210,15 @@ def _search_direction(
             sum_over_processes=problem.sum_over_processes,
             outputs=outputs,
             linearise=problem.linearise,
+            kept=kept,
         )
 
-    whole = product(problem.chunks, gradient.old_policies, gradient.outputs)
+    whole = product(problem.chunks, gradient.old_policies, gradient.outputs, gradient.linearisation)
     in_solve = whole
     if problem.fisher_chunks is not None:
         with th.no_grad():
             old = [chunk.old_policy(chunk.dist_params()) for chunk in problem.fisher_chunks]
-        in_solve = product(problem.fisher_chunks, old, None)
+        in_solve = product(problem.fisher_chunks, old)
     cg = conjugate_gradient(
         lambda vector: in_solve(vector) + damping * vector,
         gradient.vector,
