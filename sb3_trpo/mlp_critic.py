@@ -86,54 +86,61 @@ class _JoinedOptimizer:
                 )
 
 
-class _NumpyMlp:
+class _Network:
     """
     A perceptron with one output, whose gradient is written where the optimiser reads it.
 
-    NumPy, because half of a minibatch's time in torch goes into dispatching the small operations.
+    torch multiplies matrices (NumPy's threads would not heed ``torch.set_num_threads``), NumPy does
+    the rest in the same memory, since for so small arrays torch's dispatching costs more.
 
     :param mlp: the network
     :param vector: its parameters (P,), followed as they change
     :param gradient: (P,), to write to
     """
 
-    def __init__(self, mlp: PlainMlp, vector: np.ndarray, gradient: np.ndarray) -> None:
-        shapes = [tuple(parameter.shape) for parameter in mlp.parameters]
-        cuts = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
-        theta = [part.reshape(s) for part, s in zip(np.split(vector, cuts), shapes, strict=True)]
-        slots = [part.reshape(s) for part, s in zip(np.split(gradient, cuts), shapes, strict=True)]
+    def __init__(self, mlp: PlainMlp, vector: th.Tensor, gradient: th.Tensor) -> None:
+        shapes = ParameterVector(mlp.parameters)
+        theta, slots = shapes.split(vector), shapes.split(gradient)
         self._layers = list(zip(theta[::2], theta[1::2], slots[::2], slots[1::2], strict=True))
         self._is_tanh = mlp.activation is th.nn.Tanh
+        self._hidden: list[tuple[th.Tensor, np.ndarray]] = []  # units, and the same memory in NumPy
 
-    def predict(self, inputs: np.ndarray) -> np.ndarray:
+    def predict(self, inputs: th.Tensor) -> np.ndarray:
         """Map inputs (B, features) to values (B,)."""
-        self._inputs = [inputs]
-        for weight, bias, *_ in self._layers[:-1]:
-            units = self._inputs[-1] @ weight.T
-            units += bias
-            np.tanh(units, out=units) if self._is_tanh else np.maximum(units, 0, out=units)
-            self._inputs.append(units)
+        self._make_room(len(inputs))
+        self._inputs = [inputs, *(units for units, _ in self._hidden)]
+        for i, (units, array) in enumerate(self._hidden):
+            weight, bias, *_ = self._layers[i]
+            th.addmm(bias, self._inputs[i], weight.t(), out=units)
+            np.tanh(array, out=array) if self._is_tanh else np.maximum(array, 0, out=array)
         weight, bias, *_ = self._layers[-1]
-        values: np.ndarray = self._inputs[-1] @ weight[0] + bias
+        values: np.ndarray = th.addmm(bias, self._inputs[-1], weight.t()).numpy()[:, 0]
         return values
 
     def pull_back(self, cotangent: np.ndarray) -> None:
         """Write the gradient of ``cotangentᵀ values``, at the inputs last predicted on."""
-        cotangent = cotangent[:, None]
+        back = th.from_numpy(cotangent[:, None])
         for i in reversed(range(len(self._layers))):
             weight, _, weight_slot, bias_slot = self._layers[i]
-            np.matmul(cotangent.T, self._inputs[i], out=weight_slot)
-            cotangent.sum(axis=0, out=bias_slot)
+            th.mm(back.t(), self._inputs[i], out=weight_slot)
+            th.sum(back, 0, out=bias_slot)
             if i > 0:
-                cotangent = cotangent @ weight
-                cotangent *= self._slope(self._inputs[i])
+                back = back @ weight
+                array = back.numpy()
+                array *= self._slope(self._hidden[i - 1][1])
 
     def _slope(self, activated: np.ndarray) -> np.ndarray:
+        """Return the activation's derivative from its value, which may be overwritten."""
         if not self._is_tanh:
-            return activated > 0
-        slope = activated * activated
-        np.subtract(1, slope, out=slope)
-        return np.asarray(slope)
+            return np.asarray(activated > 0)
+        np.multiply(activated, activated, out=activated)
+        return np.asarray(np.subtract(1, activated, out=activated))
+
+    def _make_room(self, n_rows: int) -> None:
+        if self._hidden and len(self._hidden[0][0]) == n_rows:
+            return
+        tensors = [th.empty(n_rows, len(bias)) for _, bias, *_ in self._layers[:-1]]
+        self._hidden = [(tensor, tensor.numpy()) for tensor in tensors]
 
 
 @np.errstate(over="ignore", invalid="ignore")  # the result says so
@@ -160,24 +167,24 @@ def fit_plain_value_function(
     :return: loss and state of the fit
     """
     joined = _JoinedOptimizer(optimizer, mlp.parameters)
-    gradient = np.empty_like(joined.vector.detach().numpy())
-    network = _NumpyMlp(mlp, joined.vector.detach().numpy(), gradient)
-    data = inputs.numpy(), batch.returns.numpy(), batch.weights.to(inputs.dtype).numpy()
+    gradient = th.empty_like(joined.vector.detach())
+    slope = gradient.numpy()
+    network = _Network(mlp, joined.vector.detach(), gradient)
+    weights = batch.weights.to(inputs.dtype)
     losses = []
     for _ in range(n_epochs):
-        order = np.random.permutation(len(batch))
-        shuffled = [array[order] for array in data]
+        order = th.as_tensor(np.random.permutation(len(batch)))
+        x, returns, w = inputs[order], batch.returns[order].numpy(), weights[order].numpy()
         for rows in minibatch_slices(len(batch), batch_size):
-            x, returns, weights = (array[rows] for array in shuffled)
-            errors = network.predict(x) - returns
-            weighted = errors * (weights / weights.sum())
-            losses.append(float(weighted @ errors))
+            errors = network.predict(x[rows]) - returns[rows]
+            weighted = errors * (w[rows] / w[rows].sum())
+            losses.append(float((weighted * errors).sum()))
             network.pull_back(2 * weighted)
             if max_grad_norm:  # as torch.nn.utils.clip_grad_norm_
-                norm = math.sqrt(gradient @ gradient)
+                norm = th.dot(gradient, gradient).sqrt().item()
                 if norm + 1e-6 > max_grad_norm:
-                    gradient *= max_grad_norm / (norm + 1e-6)
-            joined.step(th.from_numpy(gradient))
+                    slope *= max_grad_norm / (norm + 1e-6)
+            joined.step(gradient)
     if not losses:
         return CriticResult(None, 0, is_finite=True)
     joined.give_back()

@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.callback_locals import RolloutLocals
 from sb3_trpo.finite_observations import check_finite, check_terminal
-from sb3_trpo.mlp import flat_observations, plain_actor
+from sb3_trpo.mlp import PlainMlp, flat_observations, plain_actor
 from sb3_trpo.policies import is_unmodified
 from sb3_trpo.samplers import Sampler, sampler_of
 
@@ -66,7 +66,7 @@ class FastRollout:
         self._model, self._env, self._callback, self._buffer = model, env, callback, buffer
         self._policy: ActorCriticPolicy = model.policy
         self._device = model.device
-        self._actor = _actor_of(self._policy, self._device)
+        self._actor = _actor_of(self._policy, self._device, env.num_envs)
         self._sample = cast(Sampler, sampler_of(self._policy))
         self._last_observations: Any = model._last_obs
         shared = callback.locals
@@ -231,10 +231,17 @@ def _map(observations: Any, function: Callable[[Any], Any]) -> Any:
     return function(observations)
 
 
-def _actor_of(policy: ActorCriticPolicy, device: th.device) -> Actor:
+def _is_large(mlp: PlainMlp, n_envs: int) -> bool:
+    """Tell whether NumPy would multiply in several threads, which torch's setting cannot stop."""
+    # OpenBLAS's limits for a matrix and a vector, and for two matrices.
+    largest = max(weight.numel() for weight in mlp.parameters[::2])
+    return largest >= 9216 or n_envs * largest >= 262_144
+
+
+def _actor_of(policy: ActorCriticPolicy, device: th.device, n_envs: int) -> Actor:
     mlp = plain_actor(policy)
     # gSDE multiplies by matrices of its own, which makes more of a rounding than 1e-6.
-    if mlp is None or device.type != "cpu" or policy.use_sde:
+    if mlp is None or device.type != "cpu" or policy.use_sde or _is_large(mlp, n_envs):
 
         @th.no_grad()
         def general(observations: Any) -> tuple[th.Tensor, th.Tensor]:

@@ -134,6 +134,7 @@ CASES = {
     ),
     "relu": (VECTOR, BOX, {"policy_kwargs": {"activation_fn": th.nn.ReLU}}),
     "elu": (VECTOR, BOX, {"policy_kwargs": {"activation_fn": th.nn.ELU}}),
+    "wide": (VECTOR, BOX, {"policy_kwargs": {"net_arch": [256, 256]}}),
     "linear": (VECTOR, BOX, {"policy_kwargs": {"net_arch": []}}),
     "gsde": (VECTOR, BOX, {"use_sde": True, "sde_sample_freq": 4}),
     "gsde on dict": (OBSERVATIONS["dict"], BOX, {"use_sde": True}),
