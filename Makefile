@@ -6,7 +6,7 @@ STEPS ?= 200000
 SEED ?= 0
 PIP = $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: train test test-all lint type bench-learning bench-report
+.PHONY: train test test-all lint type bench-learning bench-report bench-speed
 
 # torch comes first and by itself: its pinned version then satisfies whoever asks for torch.
 $(VENV)/base: constraints.txt
@@ -48,3 +48,6 @@ bench-learning: $(VENV)/bench
 
 bench-report: $(VENV)/bench
 	$(VENV)/bin/python -m benchmarks.learning report
+
+bench-speed: $(VENV)/bench
+	$(VENV)/bin/python -m benchmarks.speed
