@@ -382,6 +382,8 @@ class TRPO(OnPolicyAlgorithm):
     def _critic_step(
         self, batch: Batch, actor_parameters: list[th.Tensor], before: Snapshot
     ) -> CriticResult:
+        if self.n_critic_updates == 0:
+            return CriticResult(None, 0, is_finite=True)
         mlp = plain_critic(self.policy) if self.device.type == "cpu" else None
         if mlp is not None and steps_elementwise(self.policy.optimizer, mlp.parameters):
             return fit_plain_value_function(
