@@ -68,7 +68,6 @@ class FastRollout:
         self._device = model.device
         self._actor = _actor_of(self._policy, self._device, env.num_envs)
         self._sample = cast(Sampler, sampler_of(self._policy))
-        self._last_observations: Any = model._last_obs
         shared = callback.locals
         self._locals = shared if isinstance(shared, RolloutLocals) else RolloutLocals({})
         self._actions: list[th.Tensor] = []  # (E, …) each, as drawn
@@ -104,11 +103,15 @@ class FastRollout:
                 self._policy.reset_noise(env.num_envs)
             if not self._step(step):
                 return False
-        self._finish(n_steps)
+        last_values = self._finish(n_steps)
+        self._locals.defer(values=lambda: last_values)
+        self._callback.update_locals(self._locals)
+        self._callback.on_rollout_end()
         return True
 
     def _step(self, step: int) -> bool:
-        model, observations = self._model, self._last_observations
+        model = self._model
+        observations: Any = model._last_obs
         outputs, latent = self._actor(observations)
         drawn = self._sample(outputs, latent)
         actions: np.ndarray = drawn.cpu().numpy().reshape((-1, *self._action_shape))
@@ -143,8 +146,7 @@ class FastRollout:
         self._actions.append(drawn)
         self._latents.append(latent)
         self._store(step, observations, actions, rewards)
-        self._last_observations = model._last_obs = new_observations
-        model._last_episode_starts = dones
+        model._last_obs, model._last_episode_starts = new_observations, dones
         return True
 
     def _within_bounds(self, actions: np.ndarray) -> np.ndarray:
@@ -178,8 +180,8 @@ class FastRollout:
         buffer.full = buffer.pos == buffer.buffer_size
 
     @th.no_grad()
-    def _finish(self, n_steps: int) -> None:
-        """Evaluate critic and log-probabilities of the whole rollout; compute the returns."""
+    def _finish(self, n_steps: int) -> th.Tensor:
+        """Evaluate critic and log-probabilities of the rollout; return the values after it."""
         model, buffer = self._model, self._buffer
         shape = (n_steps, buffer.n_envs)
         stored = _map(buffer.observations, lambda x: x[:n_steps].reshape(-1, *x.shape[2:]))
@@ -190,13 +192,11 @@ class FastRollout:
             terminal = self._values(self._terminal_observations()).cpu().numpy()
             for (step, index, _), value in zip(self._truncated, terminal[:, 0], strict=True):
                 buffer.rewards[step, index] += model.gamma * value
-        last_values = self._values(self._last_observations)
+        last_values = self._values(model._last_obs)
         buffer.compute_returns_and_advantage(
             last_values=last_values, dones=cast(np.ndarray, model._last_episode_starts)
         )
-        self._locals.defer(values=lambda: last_values)
-        self._callback.update_locals(self._locals)
-        self._callback.on_rollout_end()
+        return last_values
 
     @th.no_grad()
     def _log_prob(self, latent: th.Tensor, actions: th.Tensor) -> th.Tensor:

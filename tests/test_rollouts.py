@@ -267,6 +267,37 @@ def test_locals_behave_as_a_dict():
     assert plain["b"] == 5
 
 
+class Resetting(BaseCallback):
+    """Starts each rollout anew, and notes whether gradients are on where it is called."""
+
+    def __init__(self):
+        super().__init__()
+        self.grad_enabled = []
+
+    def _on_rollout_start(self):
+        self.grad_enabled.append(th.is_grad_enabled())
+        self.model._last_obs = self.training_env.reset()
+
+    def _on_step(self):
+        self.grad_enabled.append(th.is_grad_enabled())
+        return True
+
+    def _on_rollout_end(self):
+        self.grad_enabled.append(th.is_grad_enabled())
+
+
+def test_callback_may_put_the_last_observation_and_finds_gradients_on(monkeypatch):
+    results = []
+    for fast in (False, True):
+        callback = Resetting()
+        buffers, taken, *_ = run(fast, monkeypatch, VECTOR, BOX, callback=callback)
+        assert all(callback.grad_enabled)
+        assert len(callback.grad_enabled) == 2 * (N_STEPS + 2)
+        results.append((buffers[1]["values"], taken))
+    assert np.allclose(results[0][0], results[1][0], rtol=0, atol=1e-5)
+    assert np.allclose(results[0][1], results[1][1], rtol=0, atol=1e-6)
+
+
 class OwnPolicy(ActorCriticPolicy):
     pass
 
