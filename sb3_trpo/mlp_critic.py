@@ -2,11 +2,13 @@
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch as th
+from torch.optim.adam import adam
 
 from sb3_trpo.batch import Batch, minibatch_slices
 from sb3_trpo.critic import CriticResult
@@ -68,10 +70,34 @@ class _JoinedOptimizer:
                 else value
             )
 
-    def step(self, gradient: th.Tensor) -> None:
-        """Move the vector along a gradient (P,)."""
+    def stepper(self, gradient: th.Tensor) -> Callable[[], None]:
+        """
+        Return what moves the vector along a gradient.
+
+        :param gradient: (P,), as it will be at each step
+        :return: takes one step
+        """
         self.vector.grad = gradient
-        self._twin.step()
+        state = self._twin.state[self.vector]
+        if not isinstance(self._twin, th.optim.Adam) or not state:
+            return self._twin.step
+        # What step() calls in the end; its wrappers cost as much again.
+        group = self._twin.param_groups[0]
+        names = ("lr", "eps", "weight_decay", "maximize", "amsgrad")
+        return partial(
+            adam,
+            [self.vector.detach()],
+            [gradient],
+            [state["exp_avg"]],
+            [state["exp_avg_sq"]],
+            [state["max_exp_avg_sq"]] if group["amsgrad"] else [],
+            [state["step"]],
+            fused=True,
+            decoupled_weight_decay=group["decoupled_weight_decay"],
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            **{name: group[name] for name in names},
+        )
 
     def give_back(self) -> None:
         """Leave parameters and state as the optimiser's own steps would have."""
@@ -168,7 +194,7 @@ def fit_plain_value_function(
     """
     joined = _JoinedOptimizer(optimizer, mlp.parameters)
     gradient = th.empty_like(joined.vector.detach())
-    slope = gradient.numpy()
+    slope, take_step = gradient.numpy(), joined.stepper(gradient)
     network = _Network(mlp, joined.vector.detach(), gradient)
     weights = batch.weights.to(inputs.dtype)
     losses = []
@@ -184,7 +210,7 @@ def fit_plain_value_function(
                 norm = th.dot(gradient, gradient).sqrt().item()
                 if norm + 1e-6 > max_grad_norm:
                     slope *= max_grad_norm / (norm + 1e-6)
-            joined.step(gradient)
+            take_step()
     if not losses:
         return CriticResult(None, 0, is_finite=True)
     joined.give_back()
