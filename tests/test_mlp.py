@@ -10,7 +10,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from sb3_trpo.mlp import MlpPass, plain_actor, plain_critic
 from sb3_trpo.mlp_actor import linearise_plain_actor
 from sb3_trpo.mlp_critic import steps_elementwise
-from tests.policies_under_test import ACTION_SPACES, DoubleExtractor
+from tests.policies_under_test import DoubleExtractor
 from tests.test_updates import SPACES, collect, make_model
 
 PLAIN = [name for name in SPACES if name != "beta"]
@@ -227,7 +227,3 @@ def test_optimizers_that_are_not_elementwise_are_left_alone():
     assert steps_elementwise(adam, adam.param_groups[0]["params"])
     adam.register_step_post_hook(lambda *_: None)
     assert not steps_elementwise(adam, adam.param_groups[0]["params"])
-
-
-def test_gsde_names_are_covered():
-    assert {"gsde", "squashed_gsde"} <= set(ACTION_SPACES) & set(PLAIN)
