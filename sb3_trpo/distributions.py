@@ -17,6 +17,7 @@ from torch.distributions import Bernoulli, Categorical, Independent, kl_divergen
 from torch.distributions import Distribution as TorchDistribution
 
 from sb3_trpo.families import family_of, register_distribution
+from sb3_trpo.optim.precision import precise
 
 __all__ = ["DistributionMap", "check_log_prob", "register_distribution", "unvalidated"]
 
@@ -244,7 +245,7 @@ def check_log_prob(
     own = distribution.log_prob(actions)
     rebuilt = distribution_map.log_prob(distribution_map.build(dist_params), actions)
     # Squashing and the like lose some digits in float32; a wrong state is off by far more.
-    same = th.allclose(own, rebuilt, rtol=1e-3, atol=1e-3, equal_nan=True)
+    same = th.allclose(precise(own), precise(rebuilt), rtol=1e-3, atol=1e-3, equal_nan=True)
     if not same or not _leaves(own) <= _leaves(dist_params):
         raise ValueError(
             f"The log-probability of the action distribution {type(distribution).__name__} depends "

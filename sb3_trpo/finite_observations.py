@@ -19,7 +19,7 @@ def finite_observations(env: VecEnv, timesteps: int) -> Iterator[None]:
     :param env: the environments
     :param timesteps: how many have been collected before, for the message
     """
-    step = env.step
+    step, is_patched = env.step, "step" in vars(env)
 
     def checked_step(actions: np.ndarray) -> VecEnvStepReturn:
         nonlocal timesteps
@@ -33,7 +33,10 @@ def finite_observations(env: VecEnv, timesteps: int) -> Iterator[None]:
     try:
         yield
     finally:
-        del env.step
+        if is_patched:  # by the user, on the instance
+            env.step = step  # type: ignore[method-assign]
+        else:
+            del env.step
 
 
 def check_finite(observations: Any, timestep: int, env: VecEnv) -> None:

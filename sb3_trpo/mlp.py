@@ -2,9 +2,9 @@
 Plain multi-layer perceptrons in closed form: SB3's default networks without autograd.
 
 At SB3's sizes (two layers of 64 units) most of a pass goes into bookkeeping: module calls, graph
-nodes, a kernel per tensor. The formulas of a perceptron are short, so they stand here, once, for
-collecting rollouts, for Fisher-vector products and for the critic's fit. Whatever is not such a
-network takes the general path, with the same result to rounding.
+nodes, a kernel per tensor. The formulas of a perceptron are short: what such a network is, and its
+products with a Jacobian, stand here; ``mlp_actor.py``, ``mlp_critic.py`` and ``rollouts.py`` use
+them. Whatever is not such a network takes the general path, with the same result to rounding.
 """
 
 from collections.abc import Callable, Sequence
@@ -60,18 +60,15 @@ class MlpPass:
     One forward pass over a batch, kept for products with its Jacobian J.
 
     :param mlp: the network
-    :param layers: of it, as its method of that name returned them
     :param inputs: (n, features), constants
     """
 
-    def __init__(
-        self, mlp: PlainMlp, layers: list[tuple[th.Tensor, th.Tensor]], inputs: th.Tensor
-    ) -> None:
-        self._layers, self._inputs = layers, [inputs]
-        for weight, bias in layers[:-1]:
+    def __init__(self, mlp: PlainMlp, inputs: th.Tensor) -> None:
+        self._layers, self._inputs = mlp.layers(), [inputs]
+        for weight, bias in self._layers[:-1]:
             self._inputs.append(mlp.activate_(th.addmm(bias, self._inputs[-1], weight)))
         self._slopes = [mlp.slope(hidden) for hidden in self._inputs[1:]]
-        weight, bias = layers[-1]
+        weight, bias = self._layers[-1]
         self.outputs = th.addmm(bias, self._inputs[-1], weight)
         self.latent = self._inputs[-1]
 

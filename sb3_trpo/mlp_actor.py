@@ -37,7 +37,7 @@ class PlainActorLinearisation:
         observations: PyTorchObs,
         distribution_map: DistributionMap,
     ) -> None:
-        self._pass = MlpPass(mlp, mlp.layers(), flat_observations(policy)(observations))
+        self._pass = MlpPass(mlp, flat_observations(policy)(observations))
         log_std = getattr(policy, "log_std", None)
         own = [log_std] if log_std is not None and log_std.requires_grad else []
         place = {id(parameter): i for i, parameter in enumerate(policy.parameters())}

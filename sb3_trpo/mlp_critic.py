@@ -165,7 +165,7 @@ class _Network:
     def _make_room(self, n_rows: int) -> None:
         if self._hidden and len(self._hidden[0][0]) == n_rows:
             return
-        tensors = [th.empty(n_rows, len(bias)) for _, bias, *_ in self._layers[:-1]]
+        tensors = [bias.new_empty(n_rows, len(bias)) for _, bias, *_ in self._layers[:-1]]
         self._hidden = [(tensor, tensor.numpy()) for tensor in tensors]
 
 
@@ -200,7 +200,8 @@ def fit_plain_value_function(
     losses = []
     for _ in range(n_epochs):
         order = th.as_tensor(np.random.permutation(len(batch)))
-        x, returns, w = inputs[order], batch.returns[order].numpy(), weights[order].numpy()
+        x, w = inputs[order], weights[order].numpy()
+        returns = batch.returns[order].to(inputs.dtype).numpy()
         for rows in minibatch_slices(len(batch), batch_size):
             errors = network.predict(x[rows]) - returns[rows]
             weighted = errors * (w[rows] / w[rows].sum())

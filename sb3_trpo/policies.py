@@ -75,6 +75,8 @@ _METHODS = (
     "get_distribution",
     "extract_features",
     "_get_action_dist_from_latent",
+    "forward_actor",
+    "forward_critic",
 )
 
 
@@ -83,14 +85,13 @@ def is_unmodified(policy: BasePolicy) -> bool:
     Tell whether a policy computes what SB3's class says, so that faster code may stand in for it.
 
     :param policy: any
-    :return: False for a subclass, an instance with a method of its own, or a module with hooks
+    :return: False for a subclass, an instance with a method of its own, or where a module or a
+        parameter has hooks
     """
-    hooks = (
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
-        for module in policy.modules()
-    )
-    return (
-        type(policy) in (MlpPolicy, CnnPolicy, MultiInputPolicy)
-        and not any(name in vars(policy) for name in _METHODS)
-        and not any(hooks)
-    )
+    if type(policy) not in (MlpPolicy, CnnPolicy, MultiInputPolicy):
+        return False
+    for module in policy.modules():
+        hooks = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
+        if hooks or not vars(module).keys().isdisjoint(_METHODS):
+            return False
+    return not any(parameter._backward_hooks for parameter in policy.parameters())

@@ -470,8 +470,9 @@ class TRPO(OnPolicyAlgorithm):
             super().set_parameters(load_path_or_dict, exact_match, device)
         except BaseException as error:
             before.restore()
-            if isinstance(error, (RuntimeError, ValueError)) and has_two_extractors(self.policy):
-                raise type(error)(f"{error} {HOW_TO_SHARE}") from error
+            for kind in (RuntimeError, ValueError):  # SB3's load() tells them apart
+                if isinstance(error, kind) and has_two_extractors(self.policy):
+                    raise kind(f"{error} {HOW_TO_SHARE}") from error
             raise
 
     @classmethod

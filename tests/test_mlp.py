@@ -38,7 +38,7 @@ def test_products_are_those_of_the_explicit_jacobian(net_arch, activation):
             return units
 
         tangents = [th.randn_like(p) for p in double.parameters]
-        result = MlpPass(double, double.layers(), inputs)
+        result = MlpPass(double, inputs)
         outputs, change = th.func.jvp(forward, tuple(double.parameters), tuple(tangents))
         assert th.allclose(result.outputs, outputs, rtol=1e-12)
         assert th.allclose(result.jvp(tangents), change, rtol=1e-10, atol=1e-12)
@@ -152,6 +152,15 @@ def overridden(model):
     model.policy.predict_values = model.policy.predict_values
 
 
+def gradient_hooked(model):
+    model.policy.action_net.weight.register_hook(lambda grad: 0 * grad)
+
+
+def layer_overridden(model):
+    layer = model.policy.mlp_extractor.policy_net[0]
+    layer.forward = layer.forward
+
+
 def frozen(model):
     model.policy.action_net.bias.requires_grad_(False)
     model.policy.value_net.bias.requires_grad_(False)
@@ -175,6 +184,8 @@ def tied(model):
         ({"policy_kwargs": {"activation_fn": th.nn.ELU}}, None, False, False),
         ({}, hooked, False, False),
         ({}, overridden, False, False),
+        ({}, gradient_hooked, False, False),
+        ({}, layer_overridden, False, False),
         ({}, frozen, False, False),
         ({}, normalised, False, False),
         ({}, tied, True, False),

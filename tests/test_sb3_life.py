@@ -461,6 +461,15 @@ def test_callbacks_find_the_environment_itself(policy):
     assert env.step == step  # what checked the observations has gone
 
 
+def test_step_that_the_user_put_on_the_environment_stays_there():
+    env = make_vec_env("Pendulum-v1", n_envs=2)
+    step, calls = env.step, []
+    env.step = own = lambda actions: calls.append(1) or step(actions)
+    TRPO(BetaPolicy, env, **QUICK).learn(128)
+    assert env.step is own
+    assert len(calls) == 64
+
+
 def test_episode_statistics_come_from_the_monitor():
     model = TRPO("MlpPolicy", "CartPole-v1", stats_window_size=2, **QUICK)
     model.set_logger(configure(None, []))

@@ -137,6 +137,8 @@ def _surrogate_gradient(problem: TrustRegionProblem) -> _Gradient:
                 else _by_formula(fast, candidates, cotangent)
             )
             grads = [_add(total, part) for total, part in zip(grads, parts, strict=True)]
+        if not only_one:
+            del fast, outputs  # before the next chunk's are built
 
     used = [i for i, grad in enumerate(grads) if grad is not None]
     parameters = ParameterVector([candidates.tensors[i] for i in used])
