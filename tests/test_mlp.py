@@ -1,6 +1,7 @@
 """The closed forms of plain perceptrons against autograd and against the general path."""
 
 import copy
+import weakref
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from sb3_trpo.mlp import MlpPass, plain_actor, plain_critic
-from sb3_trpo.mlp_actor import linearise_plain_actor
+from sb3_trpo.mlp_actor import PlainActorLinearisation, linearise_plain_actor
 from sb3_trpo.mlp_critic import steps_elementwise
 from tests.policies_under_test import DoubleExtractor
 from tests.test_updates import SPACES, collect, make_model
@@ -228,6 +229,23 @@ def test_linearisation_is_built_once_an_update_without_chunks(monkeypatch):
     collect(model)
     model.train()
     assert len(built) == 1
+
+
+def test_one_chunks_linearisation_lives_at_a_time(monkeypatch):
+    alive, most = weakref.WeakSet(), 0
+    build = PlainActorLinearisation.__init__
+
+    def count(self, *args):
+        nonlocal most
+        alive.add(self)
+        most = max(most, len(alive))
+        build(self, *args)
+
+    monkeypatch.setattr(PlainActorLinearisation, "__init__", count)
+    model = make_model(actor_batch_size=16)
+    collect(model)
+    model.train()
+    assert most == 1
 
 
 def test_optimizers_that_are_not_elementwise_are_left_alone():
