@@ -88,13 +88,16 @@ class _Component:
         return kl.flatten(1).sum(dim=1) if kl.dim() > 1 else kl
 
     def metric(self, columns: th.Tensor) -> Metric:
-        if self._family.metric is None:
-            return self._second_derivative_of_kl(columns)
         base = self.build(columns)
         while isinstance(base, Independent):
             base = base.base_dist
-        product = self._family.metric(base)
-        return lambda vectors: self._join(list(product(*self._split(vectors))))
+        if self._family.diagonal is not None:
+            diagonal = self._join(list(self._family.diagonal(base)))
+            return lambda vectors: diagonal * vectors
+        if self._family.metric is not None:
+            product = self._family.metric(base)
+            return lambda vectors: self._join([product(*self._split(vectors))])
+        return self._second_derivative_of_kl(columns)
 
     def _second_derivative_of_kl(self, columns: th.Tensor) -> Metric:
         with th.enable_grad():

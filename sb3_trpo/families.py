@@ -16,45 +16,47 @@ class Family:
 
     :param names: arguments of ``type(distribution)`` that are its parameters, read from attributes
         of the same name; each (N,) or (N, A)
-    :param metric: maps the distribution to its Fisher matrix in these parameters, as a product on
-        their tensors; None: the second derivative of the KL is taken
+    :param diagonal: maps the distribution to the diagonal of its Fisher matrix in these parameters,
+        one tensor each, where the matrix is diagonal
+    :param metric: maps the distribution to its Fisher matrix in its only parameter, as a product,
+        where it is not diagonal; without either the second derivative of the KL is taken
     """
 
     names: tuple[str, ...]
-    metric: Callable[[Any], Callable[..., tuple[th.Tensor, ...]]] | None = None
+    diagonal: Callable[[Any], tuple[th.Tensor, ...]] | None = None
+    metric: Callable[[Any], Callable[[th.Tensor], th.Tensor]] | None = None
 
 
-def _normal_metric(normal: Normal) -> Callable[..., tuple[th.Tensor, ...]]:
+def _normal_diagonal(normal: Normal) -> tuple[th.Tensor, ...]:
     precision = normal.scale**-2
-    return lambda loc, scale: (precision * loc, 2 * precision * scale)
+    return precision, 2 * precision
 
 
-def _categorical_metric(categorical: Categorical) -> Callable[..., tuple[th.Tensor, ...]]:
+def _categorical_metric(categorical: Categorical) -> Callable[[th.Tensor], th.Tensor]:
     probs = categorical.logits.exp()  # diag(p) − p pᵀ in the logits
 
-    def product(logits: th.Tensor) -> tuple[th.Tensor, ...]:
+    def product(logits: th.Tensor) -> th.Tensor:
         weighted = probs * logits
-        return (weighted - probs * weighted.sum(dim=-1, keepdim=True),)
+        return weighted - probs * weighted.sum(dim=-1, keepdim=True)
 
     return product
 
 
-def _bernoulli_metric(bernoulli: Bernoulli) -> Callable[..., tuple[th.Tensor, ...]]:
-    variance = bernoulli.probs * (1 - bernoulli.probs)
-    return lambda logits: (variance * logits,)
+def _bernoulli_diagonal(bernoulli: Bernoulli) -> tuple[th.Tensor, ...]:
+    return (bernoulli.probs * (1 - bernoulli.probs),)
 
 
-def _laplace_metric(laplace: Laplace) -> Callable[..., tuple[th.Tensor, ...]]:
+def _laplace_diagonal(laplace: Laplace) -> tuple[th.Tensor, ...]:
     # Written out, since autograd takes the |Δloc| in the KL to be flat at 0 and finds no curvature.
     precision = laplace.scale**-2
-    return lambda loc, scale: (precision * loc, precision * scale)
+    return precision, precision
 
 
 _FAMILIES: dict[type[TorchDistribution], Family] = {
-    Normal: Family(("loc", "scale"), _normal_metric),
-    Categorical: Family(("logits",), _categorical_metric),
-    Bernoulli: Family(("logits",), _bernoulli_metric),
-    Laplace: Family(("loc", "scale"), _laplace_metric),
+    Normal: Family(("loc", "scale"), diagonal=_normal_diagonal),
+    Categorical: Family(("logits",), metric=_categorical_metric),
+    Bernoulli: Family(("logits",), diagonal=_bernoulli_diagonal),
+    Laplace: Family(("loc", "scale"), diagonal=_laplace_diagonal),
 }
 
 

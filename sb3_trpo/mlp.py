@@ -9,6 +9,7 @@ them. Whatever is not such a network takes the general path, with the same resul
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import torch as th
@@ -17,6 +18,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.preprocessing import is_image_space, preprocess_obs
 from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 
+from sb3_trpo.dense import tanh_, times_transpose
 from sb3_trpo.policies import is_unmodified
 
 _ACTIVATIONS = (th.nn.Tanh, th.nn.ReLU)
@@ -36,17 +38,17 @@ class PlainMlp:
 
     def layers(self) -> list[tuple[th.Tensor, th.Tensor]]:
         """
-        View the parameters, without graph, as the products want them.
+        View the parameters, without graph.
 
-        :return: transposed weight (inputs, units) and bias (units,) of each layer; they follow
-            every change of the parameters that is made in place
+        :return: weight (units, inputs) and bias (units,) of each layer; they follow every change of
+            the parameters that is made in place
         """
         tensors = [parameter.detach() for parameter in self.parameters]
-        return [(w.t(), b) for w, b in zip(tensors[::2], tensors[1::2], strict=True)]
+        return list(zip(tensors[::2], tensors[1::2], strict=True))
 
     def activate_(self, units: th.Tensor) -> th.Tensor:
         """Apply the activation, in place."""
-        return units.tanh_() if self.activation is th.nn.Tanh else units.relu_()
+        return tanh_(units) if self.activation is th.nn.Tanh else units.relu_()
 
     def slope(self, activated: th.Tensor) -> th.Tensor:
         """Return the activation's derivative, from its value."""
@@ -64,13 +66,21 @@ class MlpPass:
     """
 
     def __init__(self, mlp: PlainMlp, inputs: th.Tensor) -> None:
-        self._layers, self._inputs = mlp.layers(), [inputs]
+        self._mlp, self._layers, self._inputs = mlp, mlp.layers(), [inputs]
         for weight, bias in self._layers[:-1]:
-            self._inputs.append(mlp.activate_(th.addmm(bias, self._inputs[-1], weight)))
-        self._slopes = [mlp.slope(hidden) for hidden in self._inputs[1:]]
+            self._inputs.append(mlp.activate_(times_transpose(self._inputs[-1], weight, bias)))
         weight, bias = self._layers[-1]
-        self.outputs = th.addmm(bias, self._inputs[-1], weight)
+        self.outputs = times_transpose(self._inputs[-1], weight, bias)
         self.latent = self._inputs[-1]
+
+    # What the products need beyond the pass itself is made for the first of them.
+    @cached_property
+    def _slopes(self) -> list[th.Tensor]:
+        return [self._mlp.slope(hidden) for hidden in self._inputs[1:]]
+
+    @cached_property
+    def _transposed_inputs(self) -> list[th.Tensor]:
+        return [inputs.t().contiguous() for inputs in self._inputs]
 
     def jvp(self, tangents: Sequence[th.Tensor]) -> th.Tensor:
         """
@@ -79,11 +89,11 @@ class MlpPass:
         :param tangents: shaped as the network's parameters, in their order
         :return: (n, outputs) J v
         """
-        change = th.addmm(tangents[1], self._inputs[0], tangents[0].t())
+        change = times_transpose(self._inputs[0], tangents[0], tangents[1])
         for i, (weight, _) in enumerate(self._layers[1:], start=1):
             carried = change.mul_(self._slopes[i - 1])
-            change = th.addmm(tangents[2 * i + 1], self._inputs[i], tangents[2 * i].t())
-            change.addmm_(carried, weight)
+            change = times_transpose(self._inputs[i], tangents[2 * i], tangents[2 * i + 1])
+            change += times_transpose(carried, weight)
         return change
 
     def vjp(self, cotangent: th.Tensor) -> list[th.Tensor]:
@@ -95,9 +105,11 @@ class MlpPass:
         """
         parts: list[th.Tensor] = []
         for i in reversed(range(len(self._layers))):
-            parts += [cotangent.sum(dim=0), cotangent.t() @ self._inputs[i]]
+            of_weight = times_transpose(self._transposed_inputs[i], cotangent.t()).t()
+            parts += [cotangent.sum(dim=0), of_weight]
             if i > 0:
-                cotangent = (cotangent @ self._layers[i][0].t()).mul_(self._slopes[i - 1])
+                cotangent = times_transpose(cotangent, self._layers[i][0].t())
+                cotangent *= self._slopes[i - 1]
         return parts[::-1]
 
 

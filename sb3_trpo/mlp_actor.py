@@ -1,7 +1,5 @@
 """The Jacobian of a plain actor's distribution parameters: closed form up to the distribution."""
 
-from typing import cast
-
 import torch as th
 from stable_baselines3.common.distributions import (
     DiagGaussianDistribution,
@@ -13,7 +11,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs
 
 from sb3_trpo.batch import ActorChunk
 from sb3_trpo.distributions import DistributionMap
-from sb3_trpo.mlp import MlpPass, PlainMlp, flat_observations, plain_actor
+from sb3_trpo.mlp import MlpPass, PlainMlp, flat_observations
 from sb3_trpo.optim.parameter_vector import ParameterVector
 
 
@@ -26,7 +24,7 @@ class PlainActorLinearisation:
 
     :param policy: of a class of SB3's, unmodified
     :param mlp: its actor
-    :param observations: (n, …)
+    :param inputs: (n, features) flat observations
     :param distribution_map: of the policy's distribution
     """
 
@@ -34,10 +32,10 @@ class PlainActorLinearisation:
         self,
         policy: ActorCriticPolicy,
         mlp: PlainMlp,
-        observations: PyTorchObs,
+        inputs: th.Tensor,
         distribution_map: DistributionMap,
     ) -> None:
-        self._pass = MlpPass(mlp, flat_observations(policy)(observations))
+        self._pass = MlpPass(mlp, inputs)
         log_std = getattr(policy, "log_std", None)
         own = [log_std] if log_std is not None and log_std.requires_grad else []
         place = {id(parameter): i for i, parameter in enumerate(policy.parameters())}
@@ -129,24 +127,46 @@ class _GaussianHead:
     def vjp(self, cotangent: th.Tensor) -> tuple[th.Tensor, ...]:
         """Map u (n, K) to its products with the derivatives in outputs and ``log_std``."""
         of_loc, of_scale = cotangent.chunk(2, dim=1)
+        of_loc = of_loc.contiguous()  # once, for the products to come
         if not self._trains_std:
             return (of_loc,)
         return of_loc, self._std * of_scale.sum(dim=0)
 
 
-def linearise_plain_actor(
-    policy: ActorCriticPolicy, distribution_map: DistributionMap, chunk: ActorChunk
-) -> PlainActorLinearisation:
+class PlainActor:
     """
-    Linearise the actor at its current parameters, in closed form.
+    A policy's actor where it is a plain network: what an update asks of it, in closed form.
 
-    :param policy: with a plain actor, see :func:`sb3_trpo.mlp.plain_actor`
-    :param distribution_map: of its distribution
-    :param chunk: of the batch
-    :return: J on these samples
+    :param policy: of a class of SB3's, unmodified
+    :param mlp: its actor, see :func:`sb3_trpo.mlp.plain_actor`
     """
-    mlp = cast(PlainMlp, plain_actor(policy))
-    return PlainActorLinearisation(policy, mlp, chunk.batch.observations, distribution_map)
+
+    def __init__(self, policy: ActorCriticPolicy, mlp: PlainMlp) -> None:
+        self._policy, self._mlp = policy, mlp
+        self._flatten = flat_observations(policy)
+
+    def distribution(self, observations: PyTorchObs) -> Distribution:
+        """
+        Return the action distribution at the current parameters, without graph.
+
+        :param observations: (n, …)
+        :return: the policy's own object, as :meth:`get_distribution` does
+        """
+        forward = MlpPass(self._mlp, self._flatten(observations))
+        return _distribution(self._policy, forward.outputs, forward.latent)
+
+    def linearise(
+        self, distribution_map: DistributionMap, chunk: ActorChunk
+    ) -> PlainActorLinearisation:
+        """
+        Linearise at the current parameters.
+
+        :param distribution_map: of the policy's distribution
+        :param chunk: of the batch
+        :return: J on these samples
+        """
+        inputs = self._flatten(chunk.batch.observations)
+        return PlainActorLinearisation(self._policy, self._mlp, inputs, distribution_map)
 
 
 def _distribution(policy: ActorCriticPolicy, outputs: th.Tensor, latent: th.Tensor) -> Distribution:

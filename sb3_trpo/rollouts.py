@@ -253,7 +253,7 @@ def _actor_of(policy: ActorCriticPolicy, device: th.device, n_envs: int) -> Acto
         return general
 
     # NumPy: for a row or a few, the time in torch goes into dispatching its operations.
-    *hidden, (last_weight, last_bias) = [(w.numpy(), b.numpy()) for w, b in mlp.layers()]
+    *hidden, (last_weight, last_bias) = [(w.t().numpy(), b.numpy()) for w, b in mlp.layers()]
     flatten, is_tanh = flat_observations(policy), mlp.activation is th.nn.Tanh
 
     def plain(observations: Any) -> tuple[th.Tensor, th.Tensor]:

@@ -40,7 +40,7 @@ from sb3_trpo.critic import CriticResult, fit_value_function, modules_reached
 from sb3_trpo.distributions import DistributionMap, check_log_prob, unvalidated
 from sb3_trpo.finite_observations import check_finite, finite_observations
 from sb3_trpo.mlp import flat_observations, plain_actor, plain_critic
-from sb3_trpo.mlp_actor import linearise_plain_actor
+from sb3_trpo.mlp_actor import PlainActor
 from sb3_trpo.mlp_critic import fit_plain_value_function, steps_elementwise
 from sb3_trpo.optim import (
     JacobianForm,
@@ -355,20 +355,24 @@ class TRPO(OnPolicyAlgorithm):
     def _problem(self, batch: Batch) -> TrustRegionProblem:
         few = batch.rows(slice(0, 2))  # not one: some networks squeeze()
         distribution_map = DistributionMap(self._distribution(few))
+        mlp = plain_actor(self.policy)
+        plain = None if mlp is None else PlainActor(self.policy, mlp)
 
-        def chunk(rows: Batch) -> ActorChunk:
+        def chunk(rows: Batch, plain: PlainActor | None = plain) -> ActorChunk:
             return ActorChunk(
-                rows, lambda: self._distribution(rows), distribution_map, ent_coef=self.ent_coef
+                rows,
+                partial(self._distribution, rows)
+                if plain is None
+                else partial(plain.distribution, rows.observations),
+                distribution_map,
+                ent_coef=self.ent_coef,
             )
 
         if self._jacobian_form is None:
             others = batch.rows(slice(-2, None))
             check_log_prob(distribution_map, self._distribution(others), others.actions)
-            self._jacobian_form = choose_jacobian_form(chunk(few), self.policy)
-
-        linearise, fisher_chunks = None, None
-        if plain_actor(self.policy) is not None:
-            linearise = partial(linearise_plain_actor, self.policy, distribution_map)
+            self._jacobian_form = choose_jacobian_form(chunk(few, None), self.policy)
+        fisher_chunks = None
         if self.sub_sampling_factor > 1:
             kept = every_kth_row(batch, self.sub_sampling_factor, self._n_updates)
             fisher_chunks = [chunk(rows) for rows in kept.split(self.actor_batch_size)]
@@ -376,7 +380,7 @@ class TRPO(OnPolicyAlgorithm):
             self.policy,
             chunks=[chunk(rows) for rows in batch.split(self.actor_batch_size)],
             fisher_chunks=fisher_chunks,
-            linearise=linearise,
+            linearise=None if plain is None else partial(plain.linearise, distribution_map),
         )
 
     def _critic_step(

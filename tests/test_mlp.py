@@ -9,7 +9,7 @@ import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
 
 from sb3_trpo.mlp import MlpPass, plain_actor, plain_critic
-from sb3_trpo.mlp_actor import PlainActorLinearisation, linearise_plain_actor
+from sb3_trpo.mlp_actor import PlainActor, PlainActorLinearisation
 from sb3_trpo.mlp_critic import steps_elementwise
 from tests.policies_under_test import DoubleExtractor
 from tests.test_updates import SPACES, collect, make_model
@@ -218,13 +218,13 @@ def test_actor_whose_log_std_is_frozen_keeps_its_closed_form(monkeypatch):
 
 
 def test_linearisation_is_built_once_an_update_without_chunks(monkeypatch):
-    built = []
+    built, linearise = [], PlainActor.linearise
 
     def note(*args):
-        built.append(linearise_plain_actor(*args))
+        built.append(linearise(*args))
         return built[-1]
 
-    monkeypatch.setattr("sb3_trpo.trpo.linearise_plain_actor", note)
+    monkeypatch.setattr(PlainActor, "linearise", note)
     model = make_model()
     collect(model)
     model.train()
