@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch as th
-from torch.optim.adam import adam
 
 from sb3_trpo.batch import Batch, minibatch_slices
 from sb3_trpo.critic import CriticResult
@@ -81,23 +80,28 @@ class _JoinedOptimizer:
         state = self._twin.state[self.vector]
         if not isinstance(self._twin, th.optim.Adam) or not state:
             return self._twin.step
-        # What step() calls in the end; its wrappers cost as much again.
-        group = self._twin.param_groups[0]
+        # The kernel that step() reaches in the end: 4 µs, and 25 with all that is around it.
+        group, steps = self._twin.param_groups[0], state["step"]
+        kernel = th._fused_adamw_ if group["decoupled_weight_decay"] else th._fused_adam_
         names = ("lr", "eps", "weight_decay", "maximize", "amsgrad")
-        return partial(
-            adam,
+        take_step = partial(
+            kernel,
             [self.vector.detach()],
             [gradient],
             [state["exp_avg"]],
             [state["exp_avg_sq"]],
             [state["max_exp_avg_sq"]] if group["amsgrad"] else [],
-            [state["step"]],
-            fused=True,
-            decoupled_weight_decay=group["decoupled_weight_decay"],
+            [steps],
             beta1=group["betas"][0],
             beta2=group["betas"][1],
             **{name: group[name] for name in names},
         )
+
+        def count_and_step() -> None:
+            steps.add_(1)
+            take_step()
+
+        return count_and_step
 
     def give_back(self) -> None:
         """Leave parameters and state as the optimiser's own steps would have."""
@@ -127,33 +131,43 @@ class _Network:
     def __init__(self, mlp: PlainMlp, vector: th.Tensor, gradient: th.Tensor) -> None:
         shapes = ParameterVector(mlp.parameters)
         theta, slots = shapes.split(vector), shapes.split(gradient)
-        self._layers = list(zip(theta[::2], theta[1::2], slots[::2], slots[1::2], strict=True))
+        *self._weights, last = theta[::2]
+        *self._biases, self._last_bias = theta[1::2]
+        self._transposed = [weight.t() for weight in self._weights]
+        self._last_weight, self._last_row = last[0], last[0].numpy()
+        *self._weight_slots, last_slot = slots[::2]
+        *self._bias_slots, last_bias_slot = slots[1::2]
+        self._last_slot, self._last_bias_slot = last_slot[0], last_bias_slot.numpy()
         self._is_tanh = mlp.activation is th.nn.Tanh
-        self._hidden: list[tuple[th.Tensor, np.ndarray]] = []  # units, and the same memory in NumPy
+        self._rooms: dict[int, list[_Units]] = {}
 
     def predict(self, inputs: th.Tensor) -> np.ndarray:
         """Map inputs (B, features) to values (B,)."""
-        self._make_room(len(inputs))
-        self._inputs = [inputs, *(units for units, _ in self._hidden)]
-        for i, (units, array) in enumerate(self._hidden):
-            weight, bias, *_ = self._layers[i]
-            th.addmm(bias, self._inputs[i], weight.t(), out=units)
+        self._inputs = inputs
+        self._hidden = self._rooms.get(len(inputs)) or self._make_room(len(inputs))
+        below = inputs
+        for bias, weight, units in zip(self._biases, self._transposed, self._hidden, strict=True):
+            th.addmm(bias, below, weight, out=units.tensor)
+            array, below = units.array, units.tensor
             np.tanh(array, out=array) if self._is_tanh else np.maximum(array, 0, out=array)
-        weight, bias, *_ = self._layers[-1]
-        values: np.ndarray = th.addmm(bias, self._inputs[-1], weight.t()).numpy()[:, 0]
+        values: np.ndarray = th.addmv(self._last_bias, below, self._last_weight).numpy()
         return values
 
     def pull_back(self, cotangent: np.ndarray) -> None:
         """Write the gradient of ``cotangentᵀ values``, at the inputs last predicted on."""
-        back = th.from_numpy(cotangent[:, None])
-        for i in reversed(range(len(self._layers))):
-            weight, _, weight_slot, bias_slot = self._layers[i]
-            th.mm(back.t(), self._inputs[i], out=weight_slot)
-            th.sum(back, 0, out=bias_slot)
-            if i > 0:
-                back = back @ weight
-                array = back.numpy()
-                array *= self._slope(self._hidden[i - 1][1])
+        below = self._hidden[-1].tensor if self._hidden else self._inputs
+        th.mv(below.t(), th.from_numpy(cotangent), out=self._last_slot)
+        self._last_bias_slot[0] = cotangent.sum()
+        for i in reversed(range(len(self._hidden))):
+            units = self._hidden[i]
+            if units is self._hidden[-1]:
+                np.multiply(cotangent[:, None], self._last_row, out=units.back_array)
+            else:
+                th.mm(self._hidden[i + 1].back, self._weights[i + 1], out=units.back)
+            units.back_array *= self._slope(units.array)
+            below = self._hidden[i - 1].tensor if i > 0 else self._inputs
+            th.mm(units.back_transposed, below, out=self._weight_slots[i])
+            th.sum(units.back, 0, out=self._bias_slots[i])
 
     def _slope(self, activated: np.ndarray) -> np.ndarray:
         """Return the activation's derivative from its value, which may be overwritten."""
@@ -162,11 +176,22 @@ class _Network:
         np.multiply(activated, activated, out=activated)
         return np.asarray(np.subtract(1, activated, out=activated))
 
-    def _make_room(self, n_rows: int) -> None:
-        if self._hidden and len(self._hidden[0][0]) == n_rows:
-            return
-        tensors = [bias.new_empty(n_rows, len(bias)) for _, bias, *_ in self._layers[:-1]]
-        self._hidden = [(tensor, tensor.numpy()) for tensor in tensors]
+    def _make_room(self, n_rows: int) -> "list[_Units]":
+        self._rooms[n_rows] = [_Units(bias.new_empty(n_rows, len(bias))) for bias in self._biases]
+        return self._rooms[n_rows]
+
+
+class _Units:
+    """
+    A hidden layer's memory: its units and what is pulled back to them, for torch and for NumPy.
+
+    :param tensor: (B, units)
+    """
+
+    def __init__(self, tensor: th.Tensor) -> None:
+        self.tensor, self.back = tensor, th.empty_like(tensor)
+        self.array, self.back_array = self.tensor.numpy(), self.back.numpy()
+        self.back_transposed = self.back.t()
 
 
 @np.errstate(over="ignore", invalid="ignore")  # the result says so
@@ -198,23 +223,26 @@ def fit_plain_value_function(
     network = _Network(mlp, joined.vector.detach(), gradient)
     weights = batch.weights.to(inputs.dtype)
     losses = []
+    slices = minibatch_slices(len(batch), batch_size)
+    starts = [rows.start for rows in slices]
     for _ in range(n_epochs):
         order = th.as_tensor(np.random.permutation(len(batch)))
-        x, w = inputs[order], weights[order].numpy()
-        returns = batch.returns[order].to(inputs.dtype).numpy()
-        for rows in minibatch_slices(len(batch), batch_size):
-            errors = network.predict(x[rows]) - returns[rows]
-            weighted = errors * (w[rows] / w[rows].sum())
-            losses.append(float((weighted * errors).sum()))
-            network.pull_back(2 * weighted)
+        x, returns = inputs[order], batch.returns[order].to(inputs.dtype).numpy()
+        w = weights[order].numpy()
+        w /= np.repeat(np.add.reduceat(w, starts), [rows.stop - rows.start for rows in slices])
+        errors = np.empty_like(returns)
+        for rows in slices:
+            np.subtract(network.predict(x[rows]), returns[rows], out=errors[rows])
+            network.pull_back(2 * w[rows] * errors[rows])
             if max_grad_norm:  # as torch.nn.utils.clip_grad_norm_
-                norm = th.dot(gradient, gradient).sqrt().item()
+                norm = math.sqrt(th.dot(gradient, gradient).item())
                 if norm + 1e-6 > max_grad_norm:
                     slope *= max_grad_norm / (norm + 1e-6)
             take_step()
+        losses.append(float(np.sum(w * errors**2)) / len(slices))
     if not losses:
         return CriticResult(None, 0, is_finite=True)
     joined.give_back()
     value_loss = float(np.mean(losses))
     is_finite = math.isfinite(value_loss) and bool(th.isfinite(joined.vector).all())
-    return CriticResult(value_loss, len(losses), is_finite)
+    return CriticResult(value_loss, len(losses) * len(slices), is_finite)
