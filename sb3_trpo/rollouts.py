@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.callback_locals import RolloutLocals
 from sb3_trpo.finite_observations import check_finite, check_terminal
-from sb3_trpo.mlp import PlainMlp, flat_observations, plain_actor
+from sb3_trpo.mlp import MlpPass, PlainMlp, flat_observations, plain_actor, plain_critic
 from sb3_trpo.policies import is_unmodified
 from sb3_trpo.samplers import Sampler, sampler_of
 
@@ -68,10 +68,13 @@ class FastRollout:
         self._device = model.device
         self._actor = _actor_of(self._policy, self._device, env.num_envs)
         self._sample = cast(Sampler, sampler_of(self._policy))
+        self._critic = plain_critic(self._policy)
         shared = callback.locals
         self._locals = shared if isinstance(shared, RolloutLocals) else RolloutLocals({})
         self._actions: list[th.Tensor] = []  # (E, …) each, as drawn
         self._action_shape = cast(tuple[int, ...], model.action_space.shape)
+        space = model.action_space
+        self._bounds = (space.low, space.high) if isinstance(space, spaces.Box) else None
         self._latents: list[th.Tensor] = []  # (E, units) each
         self._truncated: list[tuple[int, int, Any]] = []  # timestep, environment, observation
 
@@ -120,7 +123,7 @@ class FastRollout:
         new_observations, rewards, dones, infos = self._env.step(clipped)
         model.num_timesteps += self._env.num_envs
         check_finite(new_observations, model.num_timesteps, self._env)
-        if dones.any():
+        if np.count_nonzero(dones):  # a third of the time of dones.any()
             check_terminal(dones, infos, model.num_timesteps)
             self._note_truncated(step, dones, infos)
         self._locals.update(
@@ -150,13 +153,14 @@ class FastRollout:
         return True
 
     def _within_bounds(self, actions: np.ndarray) -> np.ndarray:
-        space = self._model.action_space
-        if not isinstance(space, spaces.Box):
+        if self._bounds is None:
             return actions
         if self._policy.squash_output:
             return self._policy.unscale_action(actions)
-        clipped: np.ndarray = np.minimum(np.maximum(actions, space.low), space.high)
-        return clipped  # np.clip's result, in a third of its time
+        low, high = self._bounds
+        clipped: np.ndarray = np.maximum(actions, low)  # as np.clip, in a third of its time
+        np.minimum(clipped, high, out=clipped)
+        return clipped
 
     def _note_truncated(self, step: int, dones: np.ndarray, infos: list[dict[str, Any]]) -> None:
         for index in np.flatnonzero(dones):
@@ -205,6 +209,9 @@ class FastRollout:
     @th.no_grad()
     def _values(self, observations: Any) -> th.Tensor:
         """Values (n, 1) of any number of observations, some at a time."""
+        if self._critic is not None:
+            tensor = _map(observations, lambda x: th.as_tensor(x, device=self._device))
+            return MlpPass(self._critic, flat_observations(self._policy)(tensor)).outputs
         is_dict = isinstance(observations, dict)
         n_rows = len(next(iter(observations.values())) if is_dict else observations)
         values = []
@@ -254,14 +261,29 @@ def _actor_of(policy: ActorCriticPolicy, device: th.device, n_envs: int) -> Acto
 
     # NumPy: for a row or a few, the time in torch goes into dispatching its operations.
     *hidden, (last_weight, last_bias) = [(w.t().numpy(), b.numpy()) for w, b in mlp.layers()]
-    flatten, is_tanh = flat_observations(policy), mlp.activation is th.nn.Tanh
+    flatten, is_tanh = _flat_arrays(policy), mlp.activation is th.nn.Tanh
 
     def plain(observations: Any) -> tuple[th.Tensor, th.Tensor]:
-        units = flatten(th.as_tensor(observations)).numpy()
+        units = flatten(observations)
         for weight, bias in hidden:
             units = units @ weight
             units += bias
             np.tanh(units, out=units) if is_tanh else np.maximum(units, 0, out=units)
-        return th.from_numpy(units @ last_weight + last_bias), th.from_numpy(units)
+        outputs = units @ last_weight
+        outputs += last_bias
+        return th.from_numpy(outputs), th.from_numpy(units)
 
     return plain
+
+
+def _flat_arrays(policy: ActorCriticPolicy) -> Callable[[Any], np.ndarray]:
+    """Return :func:`flat_observations` from arrays to arrays."""
+    flatten = flat_observations(policy)
+
+    def flat(observations: np.ndarray) -> np.ndarray:
+        if observations.dtype.kind == "f" and observations.ndim == 2:
+            return observations.astype(np.float32, copy=False)  # all that is to be done to them
+        array: np.ndarray = flatten(th.as_tensor(observations)).numpy()
+        return array
+
+    return flat

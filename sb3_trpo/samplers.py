@@ -29,7 +29,7 @@ def sampler_of(policy: ActorCriticPolicy) -> Sampler | None:
     kind = type(distribution)
     if kind is DiagGaussianDistribution:
         log_std = policy.log_std.detach()  # follows every change that is made in place
-        return lambda outputs, _: outputs + th.randn_like(outputs) * log_std.exp()
+        return lambda outputs, _: outputs.addcmul(th.randn_like(outputs), log_std.exp())
     if kind is CategoricalDistribution:
         return lambda outputs, _: _draw_category(outputs)
     if kind is MultiCategoricalDistribution:

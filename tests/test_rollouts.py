@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
 from sb3_trpo import TRPO
 from sb3_trpo.callback_locals import RolloutLocals
-from sb3_trpo.rollouts import collects_fast
+from sb3_trpo.rollouts import FastRollout, collects_fast
 from tests.policies_under_test import BetaPolicy
 from tests.test_spaces import ACTIONS, OBSERVATIONS
 
@@ -227,14 +227,14 @@ def test_callbacks_find_the_names_of_sb3s_loop(monkeypatch):
 def test_values_are_computed_only_when_read(monkeypatch):
     for names, passes in (([], 3), (["values"], 3 + N_STEPS)):
         calls = 0
-        predict = ActorCriticPolicy.predict_values
+        evaluate = FastRollout._values
 
         def counted(self, obs):
             nonlocal calls
             calls += 1
-            return predict(self, obs)  # noqa: B023
+            return evaluate(self, obs)  # noqa: B023
 
-        monkeypatch.setattr(ActorCriticPolicy, "predict_values", counted)
+        monkeypatch.setattr(FastRollout, "_values", counted)
         env = Replay(VECTOR, BOX)
         model = TRPO("MlpPolicy", env, n_steps=N_STEPS, batch_size=60, n_critic_updates=0, seed=1)
         model.learn(N_STEPS * N_ENVS, callback=Watcher(names))

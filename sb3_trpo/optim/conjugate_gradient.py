@@ -27,6 +27,7 @@ class CGResult:
       point.
 
     :param x: the approximate solution (P,)
+    :param residual: ``b − A x`` (P,), by the recurrence
     :param iterations: steps taken
     :param relative_residual: ``‖b − A x‖ / ‖b‖`` by the recurrence; 0 if ``b`` is 0, NaN if
         ``b`` is not finite
@@ -34,6 +35,7 @@ class CGResult:
     """
 
     x: th.Tensor
+    residual: th.Tensor
     iterations: int
     relative_residual: float
     stopped_by: StopReason
@@ -75,7 +77,8 @@ def conjugate_gradient(
     b_dot = last_dot = residual_dot.item()
     if b_dot == 0 or not math.isfinite(b_dot):
         sound = b_dot == 0
-        return CGResult(x, 0, 0.0 if sound else math.nan, "converged" if sound else "non_finite")
+        relative = 0.0 if sound else math.nan
+        return CGResult(x, residual, 0, relative, "converged" if sound else "non_finite")
 
     largest_quotient = 0.0
     iterations = 0
@@ -113,4 +116,4 @@ def conjugate_gradient(
             break
         direction = residual + beta.to(b.dtype) * direction
 
-    return CGResult(x, iterations, math.sqrt(last_dot / b_dot), stopped_by)
+    return CGResult(x, residual, iterations, math.sqrt(last_dot / b_dot), stopped_by)

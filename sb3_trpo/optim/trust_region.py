@@ -23,6 +23,9 @@ from sb3_trpo.optim.problem import (
 )
 from sb3_trpo.optim.result import TrustRegionResult
 
+_LEAST_SHARE = 0.01
+"""Of ``xᵀFx`` in ``xᵀ(F + λI)x``: below, the difference has lost too many digits."""
+
 
 @dataclass(frozen=True)
 class _Gradient:
@@ -227,9 +230,21 @@ def _search_direction(
         max_iterations=max_iterations,
         relative_tolerance=relative_tolerance,
     )
-    # On all samples even when the solve saw a part: g leaves the range of the part's F, and a
-    # scale taken from it overshoots δ by factors.
-    return cg, dot(cg.x, whole(cg.x)).item()
+    curvature = (
+        _curvature_by_recurrence(cg, gradient.vector, damping) if in_solve is whole else None
+    )
+    if curvature is None:
+        # On all samples even when the solve saw a part: g leaves the range of the part's F, and a
+        # scale taken from it overshoots δ by factors.
+        curvature = dot(cg.x, whole(cg.x)).item()
+    return cg, curvature
+
+
+def _curvature_by_recurrence(cg: CGResult, g: th.Tensor, damping: float) -> float | None:
+    """Return ``xᵀFx`` from ``(F + λI) x = g − r``; None where too little of it is F's part."""
+    of_damped = dot(cg.x, g - cg.residual).item()
+    curvature = of_damped - damping * dot(cg.x, cg.x).item()
+    return curvature if curvature > _LEAST_SHARE * of_damped else None
 
 
 def _total_weight(problem: TrustRegionProblem, chunks: Sequence[Chunk]) -> float:

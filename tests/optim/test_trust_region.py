@@ -132,6 +132,31 @@ def test_damping_shapes_the_direction_and_does_not_shorten_the_step():
     assert (moved - result.step_fraction * full_step).norm() <= 1e-9 * full_step.norm()
 
 
+@pytest.mark.parametrize("damping", [1e-3, 0.1, 10.0, 1e3, 1e5, 1e7])
+def test_scale_is_that_of_the_dense_fisher_matrix_in_float32(damping):
+    # From 10 on, λxᵀx is nearly all of xᵀ(F + λI)x, and the rest of it would be lost in float32.
+    table, chunks = tabular()
+    gradient, fisher = dense(chunks, table)
+    x = th.linalg.solve(fisher + damping * th.eye(len(fisher)), gradient)
+    full_step = math.sqrt(2 * 1e-4 / (x @ fisher @ x)) * x
+    table.float()
+    old = table.weight.detach().double()
+    result = step(table, chunks, damping=damping, target_kl=1e-4, cg_relative_tolerance=1e-6)
+    assert result.outcome == "taken"
+    moved = (table.weight.detach().double() - old).reshape(-1)
+    # The rounding of the parameters, of order 1, in steps of order 0.03.
+    assert (moved - result.step_fraction * full_step).norm() <= 1e-4 * full_step.norm()
+
+
+@pytest.mark.parametrize(("damping", "further"), [(0.1, 0), (1e5, 1)])
+def test_scale_costs_a_product_only_where_damping_is_nearly_all(damping, further, monkeypatch):
+    table, chunks = tabular()
+    calls, metric = [], TabularOld.metric
+    monkeypatch.setattr(TabularOld, "metric", lambda *args: calls.append(1) or metric(*args))
+    result = step(table, chunks, damping=damping)
+    assert len(calls) == result.cg_iterations + further
+
+
 @pytest.mark.parametrize("sizes", [(40,), (13, 13, 14), (1,) * 40])
 @pytest.mark.parametrize("form", ["reverse", "forward"])
 def test_chunks_and_forms_leave_the_step_unchanged(sizes, form):
