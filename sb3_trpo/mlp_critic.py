@@ -57,6 +57,7 @@ class _JoinedOptimizer:
         options.pop("params")
         if isinstance(optimizer, th.optim.Adam):  # AdamW is one; 25 µs a step against 39
             options |= {"fused": True, "foreach": False}
+        self._kernel: Callable[[], None] | None = None
         self._twin = type(optimizer)([self.vector], **options)
         states = [optimizer.state.get(parameter, {}) for parameter in parameters]
         for key, value in states[0].items():
@@ -69,39 +70,37 @@ class _JoinedOptimizer:
                 else value
             )
 
-    def stepper(self, gradient: th.Tensor) -> Callable[[], None]:
-        """
-        Return what moves the vector along a gradient.
+    def step(self) -> None:
+        """Move the vector along its gradient."""
+        if self._kernel is None:
+            self._twin.step()
+            if isinstance(self._twin, th.optim.Adam):  # AdamW is one
+                self._kernel = self._adam_kernel()
+        else:
+            self._kernel()
 
-        :param gradient: (P,), as it will be at each step
-        :return: takes one step
-        """
-        self.vector.grad = gradient
-        state = self._twin.state[self.vector]
-        if not isinstance(self._twin, th.optim.Adam) or not state:
-            return self._twin.step
-        # The kernel that step() reaches in the end: 4 µs, and 25 with all that is around it.
-        group, steps = self._twin.param_groups[0], state["step"]
-        kernel = th._fused_adamw_ if group["decoupled_weight_decay"] else th._fused_adam_
+    def _adam_kernel(self) -> Callable[[], None]:
+        """Return what step() reaches in the end: 4 µs, and 25 with all that is around it."""
+        group, state = self._twin.param_groups[0], self._twin.state[self.vector]
         names = ("lr", "eps", "weight_decay", "maximize", "amsgrad")
-        take_step = partial(
-            kernel,
+        move = partial(
+            th._fused_adamw_ if group["decoupled_weight_decay"] else th._fused_adam_,
             [self.vector.detach()],
-            [gradient],
+            [self.vector.grad],
             [state["exp_avg"]],
             [state["exp_avg_sq"]],
             [state["max_exp_avg_sq"]] if group["amsgrad"] else [],
-            [steps],
+            [state["step"]],
             beta1=group["betas"][0],
             beta2=group["betas"][1],
             **{name: group[name] for name in names},
         )
 
-        def count_and_step() -> None:
-            steps.add_(1)
-            take_step()
+        def count_and_move() -> None:
+            state["step"].add_(1)
+            move()
 
-        return count_and_step
+        return count_and_move
 
     def give_back(self) -> None:
         """Leave parameters and state as the optimiser's own steps would have."""
@@ -219,7 +218,7 @@ def fit_plain_value_function(
     """
     joined = _JoinedOptimizer(optimizer, mlp.parameters)
     gradient = th.empty_like(joined.vector.detach())
-    slope, take_step = gradient.numpy(), joined.stepper(gradient)
+    joined.vector.grad, slope = gradient, gradient.numpy()
     network = _Network(mlp, joined.vector.detach(), gradient)
     weights = batch.weights.to(inputs.dtype)
     losses = []
@@ -238,7 +237,7 @@ def fit_plain_value_function(
                 norm = math.sqrt(th.dot(gradient, gradient).item())
                 if norm + 1e-6 > max_grad_norm:
                     slope *= max_grad_norm / (norm + 1e-6)
-            take_step()
+            joined.step()
         losses.append(float(np.sum(w * errors**2)) / len(slices))
     if not losses:
         return CriticResult(None, 0, is_finite=True)
