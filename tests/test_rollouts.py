@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
 from sb3_trpo import TRPO
 from sb3_trpo.callback_locals import RolloutLocals
-from sb3_trpo.rollouts import FastRollout, collects_fast
+from sb3_trpo.rollouts import FastRollout, _estimate_advantages, collects_fast
 from tests.policies_under_test import BetaPolicy
 from tests.test_spaces import ACTIONS, OBSERVATIONS
 
@@ -361,3 +361,22 @@ def test_live_training_goes_step_by_step_as_with_sb3s_loop(env, monkeypatch):
         model.learn(256)
         results.append(th.nn.utils.parameters_to_vector(model.policy.parameters()).detach())
     assert (results[0] - results[1]).norm() <= 1e-4 * results[1].norm()
+
+
+@pytest.mark.parametrize(("gamma", "gae_lambda"), [(0.99, 0.95), (1.0, 1.0), (0.9, 0.0)])
+def test_advantages_are_the_buffers_own_bit_for_bit(gamma, gae_lambda):
+    rng = np.random.default_rng(0)
+    shape = (50, 3)
+    buffers = [
+        RolloutBuffer(*shape[:1], VECTOR, BOX, "cpu", gae_lambda, gamma, n_envs=shape[1])
+        for _ in range(2)
+    ]
+    starts = (rng.random(shape) < 0.2).astype(np.float32)
+    rewards, values = (rng.normal(size=shape).astype(np.float32) for _ in range(2))
+    last_values, dones = th.randn(3, 1), np.array([True, False, False])
+    for buffer in buffers:
+        buffer.episode_starts, buffer.rewards, buffer.values = starts, rewards, values
+    _estimate_advantages(buffers[0], last_values.numpy()[:, 0], dones)
+    buffers[1].compute_returns_and_advantage(last_values, dones)
+    np.testing.assert_array_equal(buffers[0].advantages, buffers[1].advantages)
+    np.testing.assert_array_equal(buffers[0].returns, buffers[1].returns)
