@@ -4,6 +4,8 @@ Run the learning benchmark, or make its report.
     python -m benchmarks.learning run [--suite mujoco] [--only trpo,ppo] [--env Hopper-v5]
     python -m benchmarks.learning run --steps 2048                     # a short trial
     python -m benchmarks.learning run --label wide --setting '{"target_kl": 0.06}'    # tuning
+    python -m benchmarks.learning run --experiment ablation
+    python -m benchmarks.learning steps                    # that ours takes in PPO's time
     python -m benchmarks.learning report
 """
 
@@ -14,12 +16,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.learning import selection
+from benchmarks.learning import experiments, selection, store
+from benchmarks.learning.circumstances import machine
 from benchmarks.learning.configurations import ALGORITHMS, FIRST_TUNING_SEED, OURS, SUITES
 from benchmarks.learning.runner import do_missing
 
 HERE = Path("benchmarks", "learning")
-RESULTS, TRIALS, TUNING, REPORT = (HERE / n for n in ("results", "trials", "tuning", "report"))
+RESULTS, TRIALS, TUNING, EXPERIMENTS, REPORT = (
+    HERE / name for name in ("results", "trials", "tuning", "experiments", "report")
+)
 ENVIRONMENTS = [environment for tasks in SUITES.values() for environment in tasks]
 
 
@@ -81,11 +86,20 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--label", type=_label, help="name of a tuning run: its folder")
     run.add_argument("--setting", type=_setting, help="JSON of the settings that --label changes")
     run.add_argument(
+        "--experiment", choices=experiments.NAMES, help="runs of ours beside the table"
+    )
+    run.add_argument(
         "--out", type=Path, help=f"folder of the runs (default: {RESULTS}, {TRIALS} or {TUNING})"
     )
     report = commands.add_parser("report", help="make tables and pictures from the finished runs")
     report.add_argument("--results", type=Path, default=RESULTS, help="folder of the runs")
+    report.add_argument(
+        "--experiments", type=Path, default=EXPERIMENTS, help="folder of the runs beside the table"
+    )
     report.add_argument("--out", type=Path, default=REPORT, help="folder of the report")
+    steps = commands.add_parser("steps", help="print how many steps ours takes in a peer's time")
+    steps.add_argument("--results", type=Path, default=RESULTS, help="folder of the runs")
+    steps.add_argument("--peer", choices=list(ALGORITHMS), default="ppo", help="whose time")
     return parser
 
 
@@ -95,6 +109,9 @@ def _jobs(options: argparse.Namespace) -> tuple[Path, list[selection.Job]]:
     environments = [task for task in tasks if options.env is None or task in options.env]
     if options.setting is not None and options.label is None:
         raise ValueError("--setting needs a --label, the name of the tuning run's folder")
+    if options.experiment is not None:
+        folder = options.out or EXPERIMENTS
+        return folder, experiments.jobs(options.experiment, folder, environments, options.seeds)
     algorithms = options.only or ([OURS] if options.label else list(ALGORITHMS))
     if options.label is None and options.steps is None:
         folder = options.out or RESULTS
@@ -132,7 +149,14 @@ def _report(options: argparse.Namespace) -> int:
     from benchmarks.learning.report import make_report  # matplotlib is for the report alone
 
     command = shlex.join(["python", "-m", "benchmarks.learning", *sys.argv[1:]])
-    make_report(options.results, options.out, command=command)
+    make_report(options.results, options.experiments, options.out, command=command)
+    return 0
+
+
+def _steps(options: argparse.Namespace) -> int:
+    runs, _ = store.read_all(options.results)
+    cpu = machine()["cpu"]
+    print(f"on {cpu}: {experiments.steps_in_peers_time(runs, options.peer, cpu)}")
     return 0
 
 
@@ -140,7 +164,7 @@ def main() -> int:
     """Carry out the command line; return the exit status."""
     options = _parser().parse_args()
     try:
-        return _run(options) if options.command == "run" else _report(options)
+        return {"run": _run, "report": _report, "steps": _steps}[options.command](options)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -51,6 +51,8 @@ TRPO_MUJOCO: Settings = {
     "n_steps": 512,
     "gamma": 0.99,
     "target_kl": 0.04,
+    "cg_damping": 0.1,
+    "n_critic_updates": 10,
     "learning_rate": linear(1e-3),
     "policy_kwargs": {"log_std_init": -0.5},
 }

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.learning import figures, store, tables
-from benchmarks.learning.configurations import ALGORITHMS, REFERENCE, SUITES
+from benchmarks.learning.configurations import ALGORITHMS, OURS, REFERENCE, SUITES
+from benchmarks.learning.experiments import ABLATION as ABLATION_RUNS
+from benchmarks.learning.experiments import EQUAL_TIME as EQUAL_TIME_RUNS
+from benchmarks.learning.experiments import VARIANTS
 from benchmarks.learning.store import Run
 
 TITLES = {"mujoco": "MuJoCo", "classic": "Classic control"}
@@ -36,11 +39,24 @@ CURVES = """Training return (raw, the policy still exploring), a running mean ov
 run; line: mean over seeds, band: lowest to highest seed."""
 
 
-def make_report(results: Path, out: Path, *, command: str) -> None:
+EQUAL_TIME = f"""## As long as PPO takes
+
+{ALGORITHMS[OURS]} for as many steps as fit into the time in which {ALGORITHMS["ppo"]} takes its
+own, schedules set for that length (`python -m benchmarks.learning run --experiment equal_time`)."""
+
+ABLATION = f"""## One part changed at a time
+
+{ALGORITHMS[OURS]} with one setting changed, on the seeds of the ablation (`python -m
+benchmarks.learning run --experiment ablation`). Last column: the mean over tasks of the score
+divided by that of the setting as it is."""
+
+
+def make_report(results: Path, experiments: Path, out: Path, *, command: str) -> None:
     """
     Write ``results.csv``, ``report.md`` and the learning curves.
 
     :param results: folder of the finished runs; any number of them may be missing
+    :param experiments: folder of the runs beside the table, likewise
     :param out: folder to write to
     :param command: what made the report
     :raises ValueError: there is no finished run
@@ -56,6 +72,12 @@ def make_report(results: Path, out: Path, *, command: str) -> None:
     for suite, tasks in SUITES.items():
         of_suite = [run for run in runs if run.environment in tasks]
         sections.append(_section(suite, of_suite, out))
+    longer, _ = store.read_all(experiments / EQUAL_TIME_RUNS)
+    if longer:
+        sections += [EQUAL_TIME, "", tables.equal_time(runs, longer), ""]
+    variants = {name: store.read_all(experiments / ABLATION_RUNS / name)[0] for name in VARIANTS}
+    if any(variants.values()):
+        sections += [ABLATION, "", tables.ablation(runs, variants), ""]
     (out / "report.md").write_text("\n".join(sections))
     print(f"{len(runs)} runs: {out / 'report.md'}")
 

@@ -65,7 +65,7 @@ def reported_jobs(
     reported = {cell: seeds(*cell) for cell in cells}
     wanted = sorted({seed for of_cell in reported.values() for seed in of_cell})
     return [
-        _job(folder, configuration(*cell), seed)
+        job(folder, configuration(*cell), seed)
         for seed in wanted
         for cell in cells
         if seed in reported[cell] and (only is None or seed in only)
@@ -96,7 +96,7 @@ def trial_jobs(
     for seed in seeds:
         for cell in _cells(algorithms, environments):
             changed = configuration(*cell).changed(changes)
-            jobs.append(_job(folder, replace(changed, steps=steps or changed.steps), seed))
+            jobs.append(job(folder, replace(changed, steps=steps or changed.steps), seed))
     return jobs
 
 
@@ -143,6 +143,7 @@ def _cells(algorithms: Sequence[str], environments: Sequence[str]) -> list[tuple
     ]
 
 
-def _job(folder: Path, settings: Configuration, seed: int) -> Job:
+def job(folder: Path, settings: Configuration, seed: int) -> Job:
+    """Return a run to do, with its place below a folder of results."""
     path = store.path_of(folder, settings.algorithm, settings.environment, seed)
     return Job(settings, seed, path.resolve())

@@ -82,7 +82,7 @@ def write(path: Path, run: Run) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what a killed writer left; only for whoever holds the folder's lock."""
-    for temporary in folder.glob("*/*.tmp"):
+    for temporary in folder.rglob("*.tmp"):
         temporary.unlink()
 
 

@@ -15,6 +15,7 @@ from benchmarks.learning.aggregates import (
     probability_of_improvement,
 )
 from benchmarks.learning.configurations import ALGORITHMS, OURS, REFERENCE
+from benchmarks.learning.experiments import ACTION_DIMENSIONS, SEEDS, VARIANTS
 from benchmarks.learning.store import Run
 
 CSV_COLUMNS = "algo,env,seed,steps,eval_mean,eval_std,train_last100,wall_s,cpu_s"
@@ -76,6 +77,53 @@ def aggregates(runs: Sequence[Run], tasks: Sequence[str]) -> str:
     if OURS in normalised:
         parts.append(_improvement_table(normalised))
     return "\n\n".join(parts)
+
+
+def equal_time(runs: Sequence[Run], longer: Sequence[Run]) -> str:
+    """
+    Return our longer runs beside PPO's of the table: scores, steps and CPU time.
+
+    :param runs: finished runs of the table
+    :param longer: our runs that last as long as PPO's
+    :return: Markdown, a row per task
+    """
+    rows = []
+    for task in dict.fromkeys(run.environment for run in longer):
+        row = [task]
+        for of_one in (longer, [run for run in runs if run.algorithm == "ppo"]):
+            on_task = [run for run in of_one if run.environment == task]
+            minutes = [run.cpu_s / 60 for run in on_task]
+            steps = " / ".join(f"{n:,}" for n in sorted({run.steps for run in on_task}))
+            score = _cell([run.evaluation["mean"] for run in on_task])
+            row += [score, steps, f"{np.median(minutes):.1f}" if minutes else "none"]
+        rows.append(row)
+    columns = ["{}", "steps", "CPU minutes"]
+    names = (ALGORITHMS[OURS], ALGORITHMS["ppo"])
+    return _markdown(["task", *(c.format(name) for name in names for c in columns)], rows)
+
+
+def ablation(runs: Sequence[Run], variants: dict[str, list[Run]]) -> str:
+    """
+    Return the scores with one setting changed, beside those of our setting as it is.
+
+    :param runs: finished runs of the table
+    :param variants: finished runs by name of ``VARIANTS``
+    :return: Markdown, a row per variant
+    """
+    ours = [run for run in runs if run.algorithm == OURS and run.seed in SEEDS]
+
+    def scores(of_one: Sequence[Run], task: str) -> list[float]:
+        return [run.evaluation["mean"] for run in of_one if run.environment == task]
+
+    rows = []
+    named = {"our setting": ours} | {VARIANTS[name]: found for name, found in variants.items()}
+    for name, found in named.items():
+        cells = {task: scores(found, task) for task in ACTION_DIMENSIONS}
+        whole = all(cells.values()) and all(scores(ours, task) for task in ACTION_DIMENSIONS)
+        ratios = [np.mean(c) / np.mean(scores(ours, t)) for t, c in cells.items()] if whole else []
+        mean = f"{np.mean(ratios):.2f}" if whole else "none"
+        rows.append([name, *map(_cell, cells.values()), mean])
+    return _markdown(["what", *ACTION_DIMENSIONS, "mean of ratios"], rows)
 
 
 def _normalised_table(normalised: dict[str, np.ndarray], tasks: Sequence[str]) -> str:

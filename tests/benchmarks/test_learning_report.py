@@ -4,10 +4,11 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.learning import aggregates, store
+from benchmarks.learning import aggregates, experiments, store
 from benchmarks.learning.configurations import SUITES, configuration
 from benchmarks.learning.figures import smooth
 from benchmarks.learning.report import make_report
+from benchmarks.learning.schedules import linear, scaled
 
 MUJOCO = list(SUITES["mujoco"])
 
@@ -47,7 +48,9 @@ def save(folder, *runs):
 
 
 def report(tmp_path, name="report"):
-    make_report(tmp_path / "results", tmp_path / name, command="the command")
+    make_report(
+        tmp_path / "results", tmp_path / "experiments", tmp_path / name, command="the command"
+    )
     return (tmp_path / name / "report.md").read_text()
 
 
@@ -222,3 +225,61 @@ def test_files_that_hold_no_run_are_broken(tmp_path, text):
     path.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(store.BrokenRunError):
         store.read(path)
+
+
+# --- runs beside the table ------------------------------------------------------------------------
+
+
+def test_longer_runs_stand_beside_ppos_of_the_table(tmp_path):
+    save(tmp_path / "results", *(synthetic("ppo", "Hopper-v5", n, 100.0 * n) for n in range(3)))
+    longer = synthetic("trpo", "Hopper-v5", 0, 450.0, steps=5000, cpu_s=1200.0)
+    save(tmp_path / "experiments" / experiments.EQUAL_TIME, longer)
+    text = report(tmp_path)
+    text = text[text.index("As long as PPO") :]
+    assert row(text, "Hopper-v5")[1:] == [
+        *("450.0 (1)", "5,000", "20.0"),
+        *("100.0 ± 100.0 (3)", "1,000", "60.0"),
+    ]
+
+
+def test_ablation_divides_by_the_same_seeds_of_our_setting(tmp_path):
+    for task, score in zip(experiments.ACTION_DIMENSIONS, (100.0, 200.0, 400.0), strict=True):
+        ours = [synthetic("trpo", task, seed, score) for seed in experiments.SEEDS]
+        save(tmp_path / "results", *ours, synthetic("trpo", task, 4, 1e6))
+        half = [synthetic("trpo", task, seed, score / 2) for seed in experiments.SEEDS]
+        save(tmp_path / "experiments" / experiments.ABLATION / "paper_search", *half)
+    text = report(tmp_path)
+    assert row(text, "our setting")[1:] == [
+        *("100.0 ± 0.0 (3)", "200.0 ± 0.0 (3)", "400.0 ± 0.0 (3)"),
+        "1.00",
+    ]
+    assert row(text, experiments.VARIANTS["paper_search"])[-1] == "0.50"
+    assert row(text, experiments.VARIANTS["critic_half"])[-1] == "none"
+
+
+def test_steps_in_a_peers_time_compare_like_with_like():
+    on = {"cpu": "this"}
+    runs = [
+        synthetic("ppo", "Hopper-v5", 0, 1.0, cpu_s=500.0, machine=on),
+        synthetic("ppo", "Hopper-v5", 1, 1.0, cpu_s=5000.0, machine={"cpu": "another"}),
+        synthetic("trpo", "Hopper-v5", 0, 1.0, steps=1_000_000, cpu_s=100.0, machine=on),
+        synthetic("ppo", "Ant-v5", 0, 1.0, machine=on),
+    ]
+    assert experiments.steps_in_peers_time(runs, "ppo", "this") == {"Hopper-v5": 5_000_000}
+
+
+def test_every_variant_changes_our_setting_on_each_of_its_tasks(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiments, "EQUAL_TIME_STEPS", {"Ant-v5": 7_000_000})
+    jobs = experiments.jobs(experiments.ABLATION, tmp_path, MUJOCO, None)
+    n_cells = len(experiments.VARIANTS) * len(experiments.ACTION_DIMENSIONS)
+    assert len({job.path for job in jobs}) == len(jobs) == n_cells * len(experiments.SEEDS)
+    for job in jobs:
+        assert job.configuration != configuration("trpo", job.configuration.environment)
+    (longer,) = experiments.jobs(experiments.EQUAL_TIME, tmp_path, MUJOCO, [2, 3])
+    assert (longer.configuration.steps, longer.seed) == (7_000_000, 2)
+    assert longer.configuration.settings == configuration("trpo", "Ant-v5").settings
+
+
+def test_scaled_settings_keep_their_kind():
+    assert scaled(0.04, 0.5) == 0.02
+    assert scaled(linear(0.04, 0.02), 0.5) == linear(0.02, 0.01)

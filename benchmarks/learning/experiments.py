@@ -1,0 +1,108 @@
+"""
+Further runs of ours beside the table: as long as PPO takes, and with one part changed at a time.
+
+Their files lie apart from the table's, one folder per experiment, and are reported beside it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from benchmarks.learning.configurations import OURS, SUITES, TRPO_MUJOCO, configuration
+from benchmarks.learning.schedules import scaled
+from benchmarks.learning.selection import Job, job
+from benchmarks.learning.store import Run
+
+SEEDS = (0, 1, 2)
+EQUAL_TIME, ABLATION = "equal_time", "ablation"
+NAMES = (EQUAL_TIME, ABLATION)
+
+# --- as many steps as fit into PPO's time for 1 M ----------------------------------------------
+
+# Printed by `python -m benchmarks.learning steps` from the runs of one kind of machine.
+EQUAL_TIME_STEPS: dict[str, int] = {}
+
+
+def steps_in_peers_time(runs: Sequence[Run], peer: str, cpu: str) -> dict[str, int]:
+    """
+    Tell how many steps ours takes in the time that a peer takes for its own.
+
+    :param runs: finished runs of the table
+    :param peer: key of ``ALGORITHMS``
+    :param cpu: only runs on this kind of processor are compared
+    :return: by MuJoCo task with runs of both, rounded down to 10 000
+    """
+    steps = {}
+    for task in SUITES["mujoco"]:
+        on_task = [run for run in runs if run.environment == task and run.machine["cpu"] == cpu]
+        theirs = [run.cpu_s for run in on_task if run.algorithm == peer]
+        ours = [run.steps / run.cpu_s for run in on_task if run.algorithm == OURS]
+        if theirs and ours:
+            steps[task] = int(median(theirs) * median(ours)) // 10_000 * 10_000
+    return steps
+
+
+# --- one part changed at a time ----------------------------------------------------------------
+
+ACTION_DIMENSIONS = {"HalfCheetah-v5": 6, "Hopper-v5": 3, "Walker2d-v5": 6}
+"""The ablation's tasks."""
+VARIANTS = {
+    "paper_search": "the paper's backtracking (`match_kl=False`)",
+    "per_dimension": "δ per action dimension, with the same mean over the tasks",
+    "fisher_every_2": "Fisher-vector products on every 2nd sample",
+    "fisher_every_5": "Fisher-vector products on every 5th sample",
+    "fisher_every_10": "Fisher-vector products on every 10th sample",
+    "damping_tenth": "a tenth of the damping",
+    "damping_tenfold": "ten times the damping",
+    "critic_half": "half the critic epochs",
+    "critic_double": "twice the critic epochs",
+}
+
+
+def ablations(task: str) -> dict[str, dict[str, Any]]:
+    """
+    Return what each variant changes in our MuJoCo setting.
+
+    :param task: one of ``ACTION_DIMENSIONS``
+    :return: changed settings, by the names of ``VARIANTS``
+    """
+    share = ACTION_DIMENSIONS[task] / fmean(ACTION_DIMENSIONS.values())
+    damping, epochs = (TRPO_MUJOCO[name] for name in ("cg_damping", "n_critic_updates"))
+    return {
+        "paper_search": {"match_kl": False},
+        "per_dimension": {"target_kl": scaled(TRPO_MUJOCO["target_kl"], share)},
+        **{f"fisher_every_{k}": {"sub_sampling_factor": k} for k in (2, 5, 10)},
+        "damping_tenth": {"cg_damping": damping / 10},
+        "damping_tenfold": {"cg_damping": damping * 10},
+        "critic_half": {"n_critic_updates": epochs // 2},
+        "critic_double": {"n_critic_updates": epochs * 2},
+    }
+
+
+# --- both --------------------------------------------------------------------------------------
+
+
+def jobs(name: str, folder: Path, tasks: Sequence[str], seeds: Sequence[int] | None) -> list[Job]:
+    """
+    List an experiment's runs.
+
+    :param name: of ``NAMES``
+    :param folder: of all experiments
+    :param tasks: ids of tasks; others than the experiment's are left out
+    :param seeds: to do, as far as they are the experiment's; None: all that are
+    :return: the jobs, seed by seed
+    """
+    found = []
+    for seed in SEEDS if seeds is None else [seed for seed in SEEDS if seed in seeds]:
+        for task in tasks:
+            bare = configuration(OURS, task)
+            if name == EQUAL_TIME and task in EQUAL_TIME_STEPS:
+                longer = replace(bare, steps=EQUAL_TIME_STEPS[task])
+                found.append(job(folder / EQUAL_TIME, longer, seed))
+            if name == ABLATION and task in ACTION_DIMENSIONS:
+                for variant, changes in ablations(task).items():
+                    place = folder / ABLATION / variant
+                    found.append(job(place, bare.changed(changes), seed))
+    return found
