@@ -57,6 +57,24 @@ class Batch:
             weights=self.weights[rows],
         )
 
+    def ends(self) -> tuple["Batch", "Batch"]:
+        """
+        Take a few samples to find out about the policy with.
+
+        :return: the first two and the last two; not one, since some networks squeeze()
+        """
+        return self.rows(slice(0, 2)), self.rows(slice(-2, None))
+
+    def thinned(self, k: int, offset: int) -> "Batch":
+        """
+        Keep one row in k, without random numbers.
+
+        :param k: at least 1
+        :param offset: the first row kept is ``offset % k``
+        :return: the kept rows
+        """
+        return self.rows(slice(offset % k, None, k))
+
     def split(self, size: int | None) -> list["Batch"]:
         """
         Cut into consecutive pieces.
@@ -214,18 +232,6 @@ class OldActor:
     def kl(self, dist_params: th.Tensor) -> th.Tensor:
         """(n,) joint KL(old ‖ new), in nats."""
         return self._map.kl(self._dist_params, dist_params)
-
-
-def every_kth_row(batch: Batch, k: int, offset: int) -> Batch:
-    """
-    Thin a batch without random numbers.
-
-    :param batch: rows in time order
-    :param k: keep one row in k
-    :param offset: the first row kept is ``offset % k``
-    :return: the kept rows
-    """
-    return batch.rows(slice(offset % k, None, k))
 
 
 def minibatches(batch: Batch, batch_size: int) -> Iterator[Batch]:

@@ -1,5 +1,8 @@
 """The Jacobian of a plain actor's distribution parameters: closed form up to the distribution."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch as th
 from stable_baselines3.common.distributions import (
     DiagGaussianDistribution,
@@ -7,12 +10,14 @@ from stable_baselines3.common.distributions import (
     StateDependentNoiseDistribution,
 )
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.type_aliases import PyTorchObs
 
-from sb3_trpo.batch import ActorChunk
+from sb3_trpo.batch import ActorChunk, Batch
 from sb3_trpo.distributions import DistributionMap
 from sb3_trpo.mlp import MlpPass, PlainMlp, flat_observations
 from sb3_trpo.optim.parameter_vector import ParameterVector
+
+Head = Callable[[Batch, MlpPass], Distribution]
+"""The action distribution of some samples, from the network's pass over them."""
 
 
 class PlainActorLinearisation:
@@ -24,18 +29,20 @@ class PlainActorLinearisation:
 
     :param policy: of a class of SB3's, unmodified
     :param mlp: its actor
-    :param inputs: (n, features) flat observations
-    :param distribution_map: of the policy's distribution
+    :param forward: its pass over the samples
+    :param head: the distribution, from the pass
+    :param distribution_map: of the distribution
     """
 
     def __init__(
         self,
         policy: ActorCriticPolicy,
         mlp: PlainMlp,
-        inputs: th.Tensor,
+        forward: MlpPass,
+        head: Callable[[MlpPass], Distribution],
         distribution_map: DistributionMap,
     ) -> None:
-        self._pass = MlpPass(mlp, inputs)
+        self._pass = forward
         log_std = getattr(policy, "log_std", None)
         own = [log_std] if log_std is not None and log_std.requires_grad else []
         place = {id(parameter): i for i, parameter in enumerate(policy.parameters())}
@@ -44,8 +51,11 @@ class PlainActorLinearisation:
         place = {id(parameter): i for i, parameter in enumerate(ordered)}
         self._network_places = [place[id(parameter)] for parameter in mlp.parameters]
         self._own_places = [place[id(parameter)] for parameter in own]
-        head = _GaussianHead if type(policy.action_dist) is DiagGaussianDistribution else _AnyHead
-        self._head = head(policy, self._pass, own, distribution_map)
+        self._head: _GaussianHead | _AnyHead = (
+            _GaussianHead(forward, policy.log_std, own)
+            if type(policy.action_dist) is DiagGaussianDistribution
+            else _AnyHead(forward, own, head, distribution_map)
+        )
         self.outputs = self._head.outputs
 
     def jvp(self, vector: th.Tensor) -> th.Tensor:
@@ -68,22 +78,21 @@ class _AnyHead:
     """
     From the network's outputs and ``log_std`` to ``dist_params``, by reverse over reverse.
 
-    :param policy: whose distribution it is
     :param forward: the network's pass
     :param own: ``log_std`` if there is one that trains
+    :param head: the distribution, from the pass
     :param distribution_map: of the distribution
     """
 
     def __init__(
         self,
-        policy: ActorCriticPolicy,
         forward: MlpPass,
         own: list[th.nn.Parameter],
+        head: Callable[[MlpPass], Distribution],
         distribution_map: DistributionMap,
     ) -> None:
         self._inputs = [forward.outputs.requires_grad_(), *own]
-        distribution = _distribution(policy, forward.outputs, forward.latent)
-        self._dist_params = distribution_map.read(distribution)
+        self._dist_params = distribution_map.read(head(forward))
         self.outputs = self._dist_params.detach()
         self._cotangent = th.zeros_like(self.outputs, requires_grad=True)
         self._pullback = th.autograd.grad(
@@ -103,20 +112,16 @@ class _GaussianHead:
     """
     The same for a diagonal Gaussian, written out: ``loc`` are the outputs, ``scale`` exp(log_std).
 
-    :param policy: whose distribution it is
     :param forward: the network's pass
+    :param log_std: the policy's
     :param own: ``log_std`` if it trains
     """
 
     def __init__(
-        self,
-        policy: ActorCriticPolicy,
-        forward: MlpPass,
-        own: list[th.nn.Parameter],
-        _: DistributionMap,
+        self, forward: MlpPass, log_std: th.nn.Parameter, own: list[th.nn.Parameter]
     ) -> None:
         loc = forward.outputs
-        self._trains_std, self._std = bool(own), policy.log_std.detach().exp()
+        self._trains_std, self._std = bool(own), log_std.detach().exp()
         self.outputs = th.cat([loc, self._std.expand_as(loc)], dim=1)
 
     def jvp(self, change: th.Tensor, *own: th.Tensor) -> th.Tensor:
@@ -139,21 +144,22 @@ class PlainActor:
 
     :param policy: of a class of SB3's, unmodified
     :param mlp: its actor, see :func:`sb3_trpo.mlp.plain_actor`
+    :param head: what makes the distribution of the network's outputs; None: SB3's
     """
 
-    def __init__(self, policy: ActorCriticPolicy, mlp: PlainMlp) -> None:
+    def __init__(self, policy: ActorCriticPolicy, mlp: PlainMlp, head: Head | None = None) -> None:
         self._policy, self._mlp = policy, mlp
+        self._head = head or partial(_sb3_distribution, policy)
         self._flatten = flat_observations(policy)
 
-    def distribution(self, observations: PyTorchObs) -> Distribution:
+    def distribution(self, batch: Batch) -> Distribution:
         """
         Return the action distribution at the current parameters, without graph.
 
-        :param observations: (n, …)
-        :return: the policy's own object, as :meth:`get_distribution` does
+        :param batch: the samples
+        :return: the policy's own object, as its ``get_distribution`` does
         """
-        forward = MlpPass(self._mlp, self._flatten(observations))
-        return _distribution(self._policy, forward.outputs, forward.latent)
+        return self._head(batch, self._pass(batch))
 
     def linearise(
         self, distribution_map: DistributionMap, chunk: ActorChunk
@@ -165,14 +171,18 @@ class PlainActor:
         :param chunk: of the batch
         :return: J on these samples
         """
-        inputs = self._flatten(chunk.batch.observations)
-        return PlainActorLinearisation(self._policy, self._mlp, inputs, distribution_map)
+        head = partial(self._head, chunk.batch)
+        forward = self._pass(chunk.batch)
+        return PlainActorLinearisation(self._policy, self._mlp, forward, head, distribution_map)
+
+    def _pass(self, batch: Batch) -> MlpPass:
+        return MlpPass(self._mlp, self._flatten(batch.observations))
 
 
-def _distribution(policy: ActorCriticPolicy, outputs: th.Tensor, latent: th.Tensor) -> Distribution:
+def _sb3_distribution(policy: ActorCriticPolicy, _: Batch, forward: MlpPass) -> Distribution:
     distribution = policy.action_dist
     if isinstance(distribution, DiagGaussianDistribution):
-        return distribution.proba_distribution(outputs, policy.log_std)
+        return distribution.proba_distribution(forward.outputs, policy.log_std)
     if isinstance(distribution, StateDependentNoiseDistribution):
-        return distribution.proba_distribution(outputs, policy.log_std, latent)
-    return distribution.proba_distribution(action_logits=outputs)
+        return distribution.proba_distribution(forward.outputs, policy.log_std, forward.latent)
+    return distribution.proba_distribution(action_logits=forward.outputs)

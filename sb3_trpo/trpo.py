@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
@@ -19,6 +20,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule, TensorDict
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_trpo.actor_step import actor_problem
 from sb3_trpo.arguments import (
     check_arguments,
     check_learning_rate,
@@ -27,27 +29,17 @@ from sb3_trpo.arguments import (
     warn_of_shared_extractor,
     warn_of_truncated_minibatches,
 )
-from sb3_trpo.batch import (
-    ActorChunk,
-    Batch,
-    every_kth_row,
-    minibatches,
-    normalised_advantages,
-    whole_rollout,
-)
+from sb3_trpo.batch import Batch, minibatches, normalised_advantages, whole_rollout
 from sb3_trpo.callback_locals import SharedLocals
-from sb3_trpo.critic import CriticResult, fit_value_function, modules_reached
-from sb3_trpo.distributions import DistributionMap, check_log_prob, unvalidated
+from sb3_trpo.critic_step import critic_step
+from sb3_trpo.distributions import unvalidated
 from sb3_trpo.finite_observations import check_finite, finite_observations
-from sb3_trpo.mlp import flat_observations, plain_actor, plain_critic
+from sb3_trpo.mlp import plain_actor
 from sb3_trpo.mlp_actor import PlainActor
-from sb3_trpo.mlp_critic import fit_plain_value_function, steps_elementwise
 from sb3_trpo.optim import (
     JacobianForm,
-    TrustRegionProblem,
     TrustRegionResult,
     backtracking_search,
-    choose_jacobian_form,
     kl_matching_search,
     trust_region_step,
 )
@@ -302,7 +294,7 @@ class TRPO(OnPolicyAlgorithm):
         if actor.outcome == "skipped":
             return actor.reason
         actor_done = time.perf_counter()
-        critic = self._critic_step(batch, actor.parameters, before)
+        critic = critic_step(self, batch, actor.parameters, before)
         if not critic.is_finite:
             return "non-finite value loss"
         self._n_updates += 1
@@ -324,12 +316,25 @@ class TRPO(OnPolicyAlgorithm):
         """Return the action distribution of some samples at the current parameters."""
         return self.policy.get_distribution(batch.observations)
 
+    def _values(self, batch: Batch) -> th.Tensor:
+        """Return the values (N,) of some samples at the current parameters."""
+        return self.policy.predict_values(batch.observations).flatten()
+
+    def _minibatches(self, batch: Batch) -> Iterator[Batch]:
+        """Deal the batch out once, for an epoch of the value function's fit."""
+        return minibatches(batch, self.batch_size)
+
+    def _plain_actor(self) -> PlainActor | None:
+        """Return what computes the actor in closed form, if something does."""
+        mlp = plain_actor(self.policy)
+        return None if mlp is None else PlainActor(self.policy, mlp)
+
     def _policy_step(self, batch: Batch) -> TrustRegionResult:
         target_kl = self._current_target_kl()
         # In eval mode, so that equal parameters mean equal policies under dropout and batch norm.
         self.policy.set_training_mode(False)
         with unvalidated():
-            problem = self._problem(batch)
+            problem, self._jacobian_form = actor_problem(self, batch, self._jacobian_form)
             return trust_region_step(
                 problem,
                 target_kl=target_kl,
@@ -351,77 +356,6 @@ class TRPO(OnPolicyAlgorithm):
         if not math.isfinite(target_kl):
             raise ValueError(f"target_kl must be a schedule of finite numbers, got {target_kl}")
         return float(target_kl)
-
-    def _problem(self, batch: Batch) -> TrustRegionProblem:
-        few = batch.rows(slice(0, 2))  # not one: some networks squeeze()
-        distribution_map = DistributionMap(self._distribution(few))
-        mlp = plain_actor(self.policy)
-        plain = None if mlp is None else PlainActor(self.policy, mlp)
-
-        def chunk(rows: Batch, plain: PlainActor | None = plain) -> ActorChunk:
-            return ActorChunk(
-                rows,
-                partial(self._distribution, rows)
-                if plain is None
-                else partial(plain.distribution, rows.observations),
-                distribution_map,
-                ent_coef=self.ent_coef,
-            )
-
-        if self._jacobian_form is None:
-            others = batch.rows(slice(-2, None))
-            check_log_prob(distribution_map, self._distribution(others), others.actions)
-            self._jacobian_form = choose_jacobian_form(chunk(few, None), self.policy)
-        fisher_chunks = None
-        if self.sub_sampling_factor > 1:
-            kept = every_kth_row(batch, self.sub_sampling_factor, self._n_updates)
-            fisher_chunks = [chunk(rows) for rows in kept.split(self.actor_batch_size)]
-        return TrustRegionProblem(
-            self.policy,
-            chunks=[chunk(rows) for rows in batch.split(self.actor_batch_size)],
-            fisher_chunks=fisher_chunks,
-            linearise=None if plain is None else partial(plain.linearise, distribution_map),
-        )
-
-    def _critic_step(
-        self, batch: Batch, actor_parameters: list[th.Tensor], before: Snapshot
-    ) -> CriticResult:
-        if self.n_critic_updates == 0:
-            return CriticResult(None, 0, is_finite=True)
-        mlp = plain_critic(self.policy) if self.device.type == "cpu" else None
-        if mlp is not None and steps_elementwise(self.policy.optimizer, mlp.parameters):
-            return fit_plain_value_function(
-                mlp,
-                flat_observations(self.policy)(batch.observations),
-                batch,
-                n_epochs=self.n_critic_updates,
-                batch_size=self.batch_size,
-                optimizer=self.policy.optimizer,
-                max_grad_norm=self.max_grad_norm,
-            )
-        few = batch.rows(slice(0, 2))
-        of_actor = modules_reached(self.policy, lambda: self._distribution(few))
-        of_critic = modules_reached(self.policy, lambda: self._values(few))
-        for module in of_critic - of_actor:
-            module.training = True  # not train(), which would reach into shared submodules
-        is_actors = {id(parameter) for parameter in actor_parameters}
-        result = fit_value_function(
-            self._values,
-            (minibatches(batch, self.batch_size) for _ in range(self.n_critic_updates)),
-            optimizer=self.policy.optimizer,
-            parameters=[
-                parameter
-                for parameter in self.policy.parameters()
-                if parameter.requires_grad and id(parameter) not in is_actors
-            ],
-            max_grad_norm=self.max_grad_norm,
-        )
-        self.policy.set_training_mode(False)
-        before.restore_buffers(of_actor)  # shared ones may count passes even in eval mode
-        return result
-
-    def _values(self, batch: Batch) -> th.Tensor:
-        return self.policy.predict_values(batch.observations).flatten()
 
     def learn(
         self: SelfTRPO,

@@ -16,7 +16,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_trpo import TRPO
-from sb3_trpo.batch import every_kth_row
+from sb3_trpo.batch import Batch
 from tests.policies_under_test import ACTION_SPACES, BetaPolicy, SharedTrunkPolicy
 
 SPACES = {**ACTION_SPACES, "beta": (ACTION_SPACES["gaussian"][0], {})}
@@ -563,17 +563,18 @@ def test_gradient_that_overflows_is_skipped():
 
 @pytest.mark.parametrize("k", [2, 3])
 def test_subset_of_the_fisher_product_moves_on_with_the_updates(k, monkeypatch):
-    seen = []
+    seen, thinned = [], Batch.thinned
     monkeypatch.setattr(
-        "sb3_trpo.trpo.every_kth_row",
-        lambda batch, k, offset: seen.append((k, offset)) or every_kth_row(batch, k, offset),
+        Batch,
+        "thinned",
+        lambda batch, k, offset: seen.append((k, offset)) or thinned(batch, k, offset),
     )
     model = make_model(sub_sampling_factor=k)
     rows = []
     for _ in range(4):
         collect(model)
         numbers = th.arange(len(model._batch()), dtype=th.float32)
-        rows.append(every_kth_row(model._batch(), k, model._n_updates).observations)
+        rows.append(thinned(model._batch(), k, model._n_updates).observations)
         assert th.equal(
             rows[-1], model._batch().observations[(numbers - model._n_updates) % k == 0]
         )
