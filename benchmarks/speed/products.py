@@ -72,7 +72,7 @@ def fix_products(model: Any, replay: Replay, n_products: int) -> int:
     Set ``cg_max_steps`` so that an update takes exactly so many products, wherever it takes them.
 
     Beside one per iteration, sb3_contrib takes one for its random start and one for the step's
-    scale, we one for the scale.
+    scale; we take one for the scale where damping is nearly all of the solve's matrix.
 
     :param model: one of the two TRPOs; its solver does not stop early
     :param replay: what the update starts from

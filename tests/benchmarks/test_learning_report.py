@@ -216,7 +216,7 @@ def test_report_is_the_same_every_time(tmp_path):
 
 def test_no_finished_run_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="holds no finished run"):
-        make_report(tmp_path, tmp_path / "report", command="the command")
+        make_report(tmp_path, tmp_path, tmp_path / "report", command="the command")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", json.dumps({"algorithm": "trpo"}), "\udcff"])
