@@ -1,7 +1,29 @@
 """Trust Region Policy Optimization for Stable-Baselines3."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from sb3_trpo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_trpo.trpo import TRPO
 from sb3_trpo.version import __version__
 
-__all__ = ["TRPO", "CnnPolicy", "MlpPolicy", "MultiInputPolicy", "__version__"]
+if TYPE_CHECKING:
+    from sb3_trpo.maskable import MaskableTRPO
+
+__all__ = ["TRPO", "CnnPolicy", "MaskableTRPO", "MlpPolicy", "MultiInputPolicy", "__version__"]
+
+_VARIANTS = {"MaskableTRPO": "sb3_trpo.maskable"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a variant when it is asked for: sb3_contrib, an extra, may be missing."""
+    if name not in _VARIANTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(importlib.import_module(_VARIANTS[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != "sb3_contrib":
+            raise
+        raise ImportError(
+            f'{name} needs sb3_contrib, an extra: pip install "sb3_trpo[contrib]"'
+        ) from error

@@ -11,13 +11,10 @@ import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
-from stable_baselines3.common.policies import (
-    ActorCriticCnnPolicy,
-    ActorCriticPolicy,
-    BasePolicy,
-    MultiInputActorCriticPolicy,
-)
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space
+
+from sb3_trpo.policies import kind_of
 
 if TYPE_CHECKING:
     from sb3_trpo.trpo import TRPO
@@ -84,8 +81,8 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("actor_batch_size", lambda x: x is None or _whole(1)(x), "None or a whole number >= 1"),
 )
 
-_ACTION_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
-_OBSERVATION_SPACES = (*_ACTION_SPACES, spaces.Dict)
+ACTION_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+_OBSERVATION_SPACES = (*ACTION_SPACES, spaces.Dict)
 
 
 def check_arguments(model: "TRPO") -> None:
@@ -116,7 +113,7 @@ def check_arguments(model: "TRPO") -> None:
             f"sub_sampling_factor must be at most n_steps * n_envs = {n_samples} ({sizes}), "
             f"got {model.sub_sampling_factor}"
         )
-    _check_action_space(model.action_space)
+    _check_action_space(model.action_space, model._action_spaces)
     _check_observation_space(model)
 
 
@@ -130,12 +127,12 @@ def _check_observation_space(model: "TRPO") -> None:
     if "features_extractor_class" in kwargs:  # what it takes is its own affair
         return
     is_dict = isinstance(space, spaces.Dict)
-    if policy_class is MultiInputActorCriticPolicy and not is_dict:
+    if kind_of(policy_class) == "multi_input" and not is_dict:
         raise ValueError(f"observation_space must be a Dict for MultiInputPolicy, got {space}")
     is_normalised = not kwargs.get("normalize_images", True) or kwargs.get(
         "features_extractor_kwargs", {}
     ).get("normalized_image", False)
-    if policy_class is ActorCriticCnnPolicy and not is_image_space(
+    if kind_of(policy_class) == "cnn" and not is_image_space(
         space, check_channels=False, normalized_image=is_normalised
     ):
         raise ValueError(
@@ -144,33 +141,38 @@ def _check_observation_space(model: "TRPO") -> None:
         )
 
 
-def _check_action_space(space: spaces.Space[Any]) -> None:
-    if not isinstance(space, _ACTION_SPACES):
-        raise ValueError(
-            f"action_space must be Box, Discrete, MultiDiscrete or MultiBinary, got {space}"
-        )
+def _check_action_space(
+    space: spaces.Space[Any], allowed: tuple[type[spaces.Space[Any]], ...]
+) -> None:
+    if not isinstance(space, allowed):
+        *names, last = [kind.__name__ for kind in allowed]
+        raise ValueError(f"action_space must be {', '.join(names)} or {last}, got {space}")
     if isinstance(space, spaces.MultiBinary) and len(space.shape) != 1:
         raise ValueError(f"action_space MultiBinary must have one dimension, got {space}")
     if isinstance(space, spaces.MultiDiscrete) and len(space.nvec.shape) != 1:
         raise ValueError(f"action_space MultiDiscrete must have one dimension, got {space}")
 
 
-def check_policy(policy: Any, aliases: dict[str, type[BasePolicy]]) -> type[ActorCriticPolicy]:
+def check_policy(
+    policy: Any, aliases: dict[str, type[BasePolicy]], base: type[BasePolicy]
+) -> type[BasePolicy]:
     """
-    Find the class of a policy that TRPO can train, before SB3 builds anything.
+    Find the class of a policy that an algorithm can train, before SB3 builds anything.
 
     :param policy: as given by the user
     :param aliases: the names that may stand for a class
+    :param base: what the class must inherit from
     :return: the class
-    :raises ValueError: it is not an actor and a critic, or wants LSTM states
+    :raises ValueError: it is not an actor and a critic of that kind
     """
     policy_class = aliases.get(policy) if isinstance(policy, str) else policy
-    if not (isinstance(policy_class, type) and issubclass(policy_class, ActorCriticPolicy)):
+    if not (isinstance(policy_class, type) and issubclass(policy_class, base)):
         raise ValueError(
-            f"policy must be a subclass of ActorCriticPolicy or one of {', '.join(aliases)}, "
+            f"policy must be a subclass of {base.__name__} or one of {', '.join(aliases)}, "
             f"got {policy!r}"
         )
-    if "lstm_states" in inspect.signature(policy_class.forward).parameters:
+    takes_states = "lstm_states" in inspect.signature(policy_class.forward).parameters
+    if base is ActorCriticPolicy and takes_states:  # sb3_contrib's recurrent ones inherit from it
         raise ValueError(f"policy must have no recurrent state, got {policy!r}")
     return policy_class
 

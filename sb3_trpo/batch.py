@@ -1,6 +1,6 @@
 """The rollout as one flat batch of tensors, and slices of it as the actor step wants them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -86,50 +86,60 @@ class Batch:
         return [self.rows(slice(start, start + size)) for start in range(0, len(self), size)]
 
 
-def whole_rollout(
-    buffer: RolloutBuffer, action_space: spaces.Space[Any], device: th.device
-) -> Batch:
-    """
-    View a full rollout buffer as one batch; on the CPU nothing is copied.
+FIELDS = ("observations", "actions", "advantages", "returns")
+"""What every batch takes from a rollout buffer."""
+BUFFERS: tuple[type[RolloutBuffer], ...] = (DictRolloutBuffer, RolloutBuffer)
 
-    A buffer that overrides SB3's way of reading samples is asked for all of them at once instead,
+
+def rollout_fields(
+    buffer: RolloutBuffer,
+    device: th.device,
+    *,
+    names: Sequence[str] = FIELDS,
+    bases: Sequence[type[RolloutBuffer]] = BUFFERS,
+) -> dict[str, Any]:
+    """
+    View a full rollout buffer as flat tensors; on the CPU nothing is copied.
+
+    A buffer that overrides the way of reading samples is asked for all of them at once instead,
     which draws one permutation from NumPy's generator.
 
     :param buffer: full, advantages computed
+    :param device: where the tensors shall lie
+    :param names: of the fields, the same in the buffer and in its samples
+    :param bases: the classes whose way of reading is known, subclasses first
+    :return: (T·E, …) each; a dict of such for Dict observations
+    """
+    base = next(base for base in bases if isinstance(buffer, base))
+    cls = type(buffer)
+    if cls.get is not base.get or cls._get_samples is not base._get_samples:
+        samples = next(buffer.get(batch_size=None))
+        return {name: getattr(samples, name) for name in names}
+    n_samples = buffer.buffer_size * buffer.n_envs
+
+    def flat(stored: Any) -> Any:
+        if isinstance(stored, dict):
+            return {key: flat(value) for key, value in stored.items()}
+        trailing = stored.shape[1:] if buffer.generator_ready else stored.shape[2:]
+        return th.as_tensor(stored.reshape(n_samples, *trailing), device=device)
+
+    return {name: flat(getattr(buffer, name)) for name in names}
+
+
+def whole_rollout(fields: dict[str, Any], action_space: spaces.Space[Any]) -> Batch:
+    """
+    Make the batch of a whole rollout.
+
+    :param fields: by the names of ``FIELDS``, as :func:`rollout_fields` returns them
     :param action_space: of the environment
-    :param device: where the batch shall lie
     :return: T·E samples, advantages not normalised
     """
-    if _reads_like_sb3(buffer):
-        n_samples = buffer.buffer_size * buffer.n_envs
-
-        def flat(array: np.ndarray) -> th.Tensor:
-            trailing = array.shape[1:] if buffer.generator_ready else array.shape[2:]
-            return th.as_tensor(array.reshape(n_samples, *trailing), device=device)
-
-        stored = buffer.observations
-        observations: PyTorchObs = (
-            {key: flat(value) for key, value in stored.items()}
-            if isinstance(stored, dict)
-            else flat(stored)
-        )
-        actions, advantages = flat(buffer.actions), flat(buffer.advantages).reshape(-1)
-        returns = flat(buffer.returns).reshape(-1)
-    else:
-        samples = next(buffer.get(batch_size=None))
-        observations, actions = samples.observations, samples.actions
-        advantages, returns = samples.advantages, samples.returns
     # As SB3's samplers hand them out: whole numbers as float32, except for Discrete.
-    is_discrete = isinstance(action_space, spaces.Discrete)
+    is_discrete, actions = isinstance(action_space, spaces.Discrete), fields["actions"]
     actions = actions.long().reshape(-1) if is_discrete else actions.float()
-    advantages = precise(advantages)
-    return Batch(observations, actions, advantages, returns, th.ones_like(advantages))
-
-
-def _reads_like_sb3(buffer: RolloutBuffer) -> bool:
-    base = DictRolloutBuffer if isinstance(buffer, DictRolloutBuffer) else RolloutBuffer
-    cls = type(buffer)
-    return cls.get is base.get and cls._get_samples is base._get_samples
+    advantages = precise(fields["advantages"]).reshape(-1)
+    returns = fields["returns"].reshape(-1)
+    return Batch(fields["observations"], actions, advantages, returns, th.ones_like(advantages))
 
 
 def normalised_advantages(batch: Batch) -> Batch:

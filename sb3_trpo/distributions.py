@@ -118,18 +118,20 @@ class DistributionMap:
     def __init__(self, example: Distribution) -> None:
         # A shallow copy: policies rewrite their distribution object in place.
         self._template = copy.copy(example)
-        self._is_list = isinstance(example.distribution, list)
+        # sb3_contrib's masked distribution of several actions keeps its list under another name.
+        self._name = "distributions" if hasattr(example, "distributions") else "distribution"
+        self._is_list = isinstance(getattr(example, self._name), list)
         self._components = [_Component(part) for part in self._parts(example)]
         self._widths = [component.width for component in self._components]
         self._check_kl(example)
 
     def _parts(self, distribution: Distribution) -> list[TorchDistribution]:
-        held = distribution.distribution
+        held = getattr(distribution, self._name)
         parts = held if isinstance(held, list) else [held]
         for part in parts:
             if not isinstance(part, TorchDistribution):
                 raise ValueError(
-                    f"{type(distribution).__name__}.distribution must hold torch distributions, "
+                    f"{type(distribution).__name__}.{self._name} must hold torch distributions, "
                     f"got {type(part).__name__}"
                 )
         return parts
@@ -168,7 +170,7 @@ class DistributionMap:
         )
         built = [component.build(columns) for component, columns in parts]
         distribution = copy.copy(self._template)
-        distribution.distribution = built if self._is_list else built[0]
+        setattr(distribution, self._name, built if self._is_list else built[0])
         return distribution
 
     def log_prob(self, distribution: Distribution, actions: th.Tensor) -> th.Tensor:
@@ -179,7 +181,7 @@ class DistributionMap:
         :param actions: (N, A), or (N,) if discrete, as sampled
         :return: (N,) nats
         """
-        held = distribution.distribution
+        held = getattr(distribution, self._name)
         if isinstance(held, Bernoulli):
             # Its log_prob takes the dtype of the actions. Elsewhere they promote, and must not be
             # widened before: the inverse of a squashing clips by the epsilon of their dtype.

@@ -50,9 +50,22 @@ def with_separate_extractors(
         raise ValueError(f"policy_kwargs must be None or a dict, got {policy_kwargs!r}")
     kwargs = dict(policy_kwargs or {})
     takes_it = "share_features_extractor" in inspect.signature(policy_class.__init__).parameters
-    if takes_it and issubclass(policy_class, (ActorCriticCnnPolicy, MultiInputActorCriticPolicy)):
+    if takes_it and any(kind_of(cls) in ("cnn", "multi_input") for cls in policy_class.__mro__):
         kwargs.setdefault("share_features_extractor", False)
     return kwargs
+
+
+def kind_of(policy_class: type) -> str | None:
+    """
+    Tell which of the three kinds of policies a class of SB3's or sb3_contrib's is.
+
+    :param policy_class: any
+    :return: ``"mlp"``, ``"cnn"`` or ``"multi_input"``; None for other classes, subclasses among
+        them
+    """
+    if policy_class.__module__ not in _HOSTS:
+        return None
+    return _KINDS.get(policy_class.__name__.replace("Maskable", "").replace("Recurrent", ""))
 
 
 def has_two_extractors(policy: BasePolicy) -> bool:
@@ -67,6 +80,16 @@ def has_two_extractors(policy: BasePolicy) -> bool:
     return any(True for _ in policy.features_extractor.parameters())
 
 
+# By name, for sb3_contrib may be missing.
+_MASKABLE, _RECURRENT = (
+    f"sb3_contrib.common.{name}.policies" for name in ("maskable", "recurrent")
+)
+_HOSTS = (ActorCriticPolicy.__module__, _MASKABLE, _RECURRENT)
+_KINDS = {
+    "ActorCriticPolicy": "mlp",
+    "ActorCriticCnnPolicy": "cnn",
+    "MultiInputActorCriticPolicy": "multi_input",
+}
 _METHODS = (
     "forward",
     "predict_values",
@@ -88,7 +111,7 @@ def is_unmodified(policy: BasePolicy) -> bool:
     :return: False for a subclass, an instance with a method of its own, or where a module or a
         parameter has hooks
     """
-    if type(policy) not in (MlpPolicy, CnnPolicy, MultiInputPolicy):
+    if kind_of(type(policy)) is None or type(policy).__module__ == _RECURRENT:
         return False
     for module in policy.modules():
         hooks = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks

@@ -8,7 +8,8 @@ and the state of the random generators are those of SB3's loop, to rounding.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -37,17 +38,33 @@ Actor = Callable[[Any], tuple[th.Tensor, th.Tensor]]
 
 def collects_fast(model: "TRPO", buffer: RolloutBuffer) -> bool:
     """
-    Tell whether :class:`FastRollout` may stand in for SB3's loop.
+    Tell whether the model's :class:`FastRollout` may stand in for SB3's loop.
 
     :param model: about to collect
     :param buffer: to fill
     :return: False where a class of the user's may do something else than SB3's
     """
+    rollout = model._rollout_class
     return (
-        type(buffer) in (RolloutBuffer, DictRolloutBuffer)
+        type(buffer) in rollout.buffers()
         and is_unmodified(model.policy)
-        and sampler_of(model.policy) is not None
+        and rollout.sampler_of(model.policy) is not None
     )
+
+
+@dataclass(frozen=True)
+class Acted:
+    """
+    What the actor did in one timestep.
+
+    :param actions: (E, …) as drawn
+    :param latent: (E, units) inputs of ``action_net``
+    :param masks: (E, choices) True where an action was allowed; None: all of them
+    """
+
+    actions: th.Tensor
+    latent: th.Tensor
+    masks: np.ndarray | None = None
 
 
 class FastRollout:
@@ -67,16 +84,25 @@ class FastRollout:
         self._policy: ActorCriticPolicy = model.policy
         self._device = model.device
         self._actor = _actor_of(self._policy, self._device, env.num_envs)
-        self._sample = cast(Sampler, sampler_of(self._policy))
+        self._sample = cast(Sampler, self.sampler_of(self._policy))
         self._critic = plain_critic(self._policy)
         shared = callback.locals
         self._locals = shared if isinstance(shared, RolloutLocals) else RolloutLocals({})
-        self._actions: list[th.Tensor] = []  # (E, …) each, as drawn
+        self._acted: list[Acted] = []
         self._action_shape = cast(tuple[int, ...], model.action_space.shape)
         space = model.action_space
         self._bounds = (space.low, space.high) if isinstance(space, spaces.Box) else None
-        self._latents: list[th.Tensor] = []  # (E, units) each
         self._truncated: list[tuple[int, int, Any]] = []  # timestep, environment, observation
+
+    @staticmethod
+    def buffers() -> tuple[type[RolloutBuffer], ...]:
+        """Return the classes of buffers that it knows how to fill."""
+        return RolloutBuffer, DictRolloutBuffer
+
+    @staticmethod
+    def sampler_of(policy: ActorCriticPolicy) -> Sampler | None:
+        """Return what draws a policy's actions; None where that is not known."""
+        return sampler_of(policy)
 
     def collect(self, n_steps: int) -> bool:
         """
@@ -115,9 +141,8 @@ class FastRollout:
     def _step(self, step: int) -> bool:
         model = self._model
         observations: Any = model._last_obs
-        outputs, latent = self._actor(observations)
-        drawn = self._sample(outputs, latent)
-        actions: np.ndarray = drawn.cpu().numpy().reshape((-1, *self._action_shape))
+        acted = self._act(observations)
+        actions: np.ndarray = acted.actions.cpu().numpy().reshape((-1, *self._action_shape))
         clipped = self._within_bounds(actions)
         new_observations: Any
         new_observations, rewards, dones, infos = self._env.step(clipped)
@@ -140,17 +165,20 @@ class FastRollout:
         self._locals.defer(
             obs_tensor=lambda: obs_as_tensor(observations, self._device),
             values=lambda: self._values(observations),
-            log_probs=lambda: self._log_prob(latent, drawn),
+            log_probs=lambda: self._log_prob([acted]),
         )
         self._callback.update_locals(self._locals)
         if not self._callback.on_step():
             return False
         model._update_info_buffer(infos, dones)
-        self._actions.append(drawn)
-        self._latents.append(latent)
+        self._acted.append(acted)
         self._store(step, observations, actions, rewards)
         model._last_obs, model._last_episode_starts = new_observations, dones
         return True
+
+    def _act(self, observations: Any) -> Acted:
+        outputs, latent = self._actor(observations)
+        return Acted(self._sample(outputs, latent), latent)
 
     def _within_bounds(self, actions: np.ndarray) -> np.ndarray:
         if self._bounds is None:
@@ -190,7 +218,7 @@ class FastRollout:
         shape = (n_steps, buffer.n_envs)
         stored = _map(buffer.observations, lambda x: x[:n_steps].reshape(-1, *x.shape[2:]))
         buffer.values[:n_steps] = self._values(stored).cpu().numpy().reshape(shape)
-        log_prob = self._log_prob(th.cat(self._latents), th.cat(self._actions))
+        log_prob = self._log_prob(self._acted)
         buffer.log_probs[:n_steps] = log_prob.cpu().numpy().reshape(shape)
         if self._truncated:
             terminal = self._values(self._terminal_observations()).cpu().numpy()
@@ -203,8 +231,13 @@ class FastRollout:
         return last_values
 
     @th.no_grad()
-    def _log_prob(self, latent: th.Tensor, actions: th.Tensor) -> th.Tensor:
-        return self._policy._get_action_dist_from_latent(latent).log_prob(actions)
+    def _log_prob(self, acted: Sequence[Acted]) -> th.Tensor:
+        latent = th.cat([step.latent for step in acted])
+        distribution: Any = self._policy._get_action_dist_from_latent(latent)
+        if acted[0].masks is not None:
+            distribution.apply_masking(np.concatenate([step.masks for step in acted]))
+        log_prob: th.Tensor = distribution.log_prob(th.cat([step.actions for step in acted]))
+        return log_prob
 
     @th.no_grad()
     def _values(self, observations: Any) -> th.Tensor:
@@ -267,7 +300,12 @@ def _is_large(mlp: PlainMlp, n_envs: int) -> bool:
 def _actor_of(policy: ActorCriticPolicy, device: th.device, n_envs: int) -> Actor:
     mlp = plain_actor(policy)
     # gSDE multiplies by matrices of its own, which makes more of a rounding than 1e-6.
-    if mlp is None or device.type != "cpu" or policy.use_sde or _is_large(mlp, n_envs):
+    if (
+        mlp is None
+        or device.type != "cpu"
+        or getattr(policy, "use_sde", False)
+        or _is_large(mlp, n_envs)
+    ):
 
         @th.no_grad()
         def general(observations: Any) -> tuple[th.Tensor, th.Tensor]:

@@ -31,12 +31,9 @@ def sampler_of(policy: ActorCriticPolicy) -> Sampler | None:
         log_std = policy.log_std.detach()  # follows every change that is made in place
         return lambda outputs, _: outputs.addcmul(th.randn_like(outputs), log_std.exp())
     if kind is CategoricalDistribution:
-        return lambda outputs, _: _draw_category(outputs)
+        return categories_sampler([distribution.action_dim], is_vector=False)
     if kind is MultiCategoricalDistribution:
-        sizes = list(distribution.action_dims)
-        return lambda outputs, _: th.stack(
-            [_draw_category(part) for part in outputs.split_with_sizes(sizes, dim=1)], dim=1
-        )
+        return categories_sampler(list(distribution.action_dims), is_vector=True)
     if kind is BernoulliDistribution:
         return lambda outputs, _: outputs.sigmoid().bernoulli()
     if kind is StateDependentNoiseDistribution:
@@ -44,10 +41,37 @@ def sampler_of(policy: ActorCriticPolicy) -> Sampler | None:
     return None
 
 
-def _draw_category(logits: th.Tensor) -> th.Tensor:
-    # Normalised first, as torch's Categorical does: a draw must not hang on a rounding.
-    probs = (logits - logits.logsumexp(dim=-1, keepdim=True)).softmax(dim=-1)
-    return probs.multinomial(1, replacement=True)[:, 0]
+def categories_sampler(sizes: list[int], *, is_vector: bool) -> Sampler:
+    """
+    Return what draws one category, or one for each action of a vector.
+
+    :param sizes: numbers of choices, their logits side by side in the outputs
+    :param is_vector: draw (n, A); else (n,), from the only action
+    :return: the sampler
+    """
+
+    def draw(outputs: th.Tensor, _: th.Tensor) -> th.Tensor:
+        # Normalised first, as torch's Categorical does: a draw must not hang on a rounding.
+        drawn = [
+            part.softmax(dim=-1).multinomial(1, replacement=True)[:, 0]
+            for part in normalised_logits(outputs, sizes).split_with_sizes(sizes, dim=1)
+        ]
+        return th.stack(drawn, dim=1) if is_vector else drawn[0]
+
+    return draw
+
+
+def normalised_logits(logits: th.Tensor, sizes: list[int]) -> th.Tensor:
+    """
+    Turn logits into log-probabilities.
+
+    :param logits: (n, choices) of all actions side by side
+    :param sizes: numbers of choices of each action
+    :return: (n, choices)
+    """
+    parts = logits.split_with_sizes(sizes, dim=1)
+    normalised = [part - part.logsumexp(dim=-1, keepdim=True) for part in parts]
+    return normalised[0] if len(normalised) == 1 else th.cat(normalised, dim=1)
 
 
 @th.no_grad()

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import torch as th
+from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import (
     BaseCallback,
@@ -22,6 +23,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.actor_step import actor_problem
 from sb3_trpo.arguments import (
+    ACTION_SPACES,
     check_arguments,
     check_learning_rate,
     check_optimizer,
@@ -29,7 +31,7 @@ from sb3_trpo.arguments import (
     warn_of_shared_extractor,
     warn_of_truncated_minibatches,
 )
-from sb3_trpo.batch import Batch, minibatches, normalised_advantages, whole_rollout
+from sb3_trpo.batch import Batch, minibatches, normalised_advantages, rollout_fields, whole_rollout
 from sb3_trpo.callback_locals import SharedLocals
 from sb3_trpo.critic_step import critic_step
 from sb3_trpo.distributions import unvalidated
@@ -121,6 +123,10 @@ class TRPO(OnPolicyAlgorithm):
         "CnnPolicy": CnnPolicy,
         "MultiInputPolicy": MultiInputPolicy,
     }
+    # What the variants replace, beside the methods from _batch() to _plain_actor().
+    _policy_base: ClassVar[type[BasePolicy]] = ActorCriticPolicy
+    _action_spaces: ClassVar[tuple[type[spaces.Space[Any]], ...]] = ACTION_SPACES
+    _rollout_class: ClassVar[type[FastRollout]] = FastRollout
 
     def __init__(
         self,
@@ -157,7 +163,7 @@ class TRPO(OnPolicyAlgorithm):
         match_kl: bool = True,
         actor_batch_size: int | None = None,
     ) -> None:
-        policy_class = check_policy(policy, self.policy_aliases)
+        policy_class = check_policy(policy, self.policy_aliases, self._policy_base)
         if env is None and _init_setup_model:
             raise ValueError("env must be an environment or its id, got None")
         try:
@@ -205,11 +211,14 @@ class TRPO(OnPolicyAlgorithm):
     def _setup_model(self) -> None:
         check_arguments(self)  # load() sets attributes without the constructor
         warn_of_truncated_minibatches(self)
-        super()._setup_model()
+        self._make_policy_and_buffer()
         check_optimizer(type(self.policy.optimizer))
         self._jacobian_form: JacobianForm | None = None
         self._skips = SkipCounter()
         warn_of_shared_extractor(self.policy)
+
+    def _make_policy_and_buffer(self) -> None:
+        super()._setup_model()
 
     def _excluded_save_params(self) -> list[str]:
         derived = ["_jacobian_form", "_skips"]
@@ -252,12 +261,18 @@ class TRPO(OnPolicyAlgorithm):
         started = time.perf_counter()
         check_finite(self._last_obs, self.num_timesteps, env)
         if collects_fast(self, rollout_buffer):
-            go_on = FastRollout(self, env, callback, rollout_buffer).collect(n_rollout_steps)
+            rollout = self._rollout_class(self, env, callback, rollout_buffer)
+            go_on = rollout.collect(n_rollout_steps)
         else:
             with finite_observations(env, self.num_timesteps):
-                go_on = super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
+                go_on = self._collect_generally(env, callback, rollout_buffer, n_rollout_steps)
         self.logger.record("time/rollout_s", time.perf_counter() - started)
         return go_on
+
+    def _collect_generally(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_steps: int
+    ) -> bool:
+        return super().collect_rollouts(env, callback, rollout_buffer, n_steps)
 
     def train(self) -> None:
         """Update policy and value function from the current rollout: wholly, or not at all."""
@@ -310,7 +325,8 @@ class TRPO(OnPolicyAlgorithm):
         return ""
 
     def _batch(self) -> Batch:
-        return whole_rollout(self.rollout_buffer, self.action_space, self.device)
+        """Return the rollout as a batch; the methods below are asked about parts of it."""
+        return whole_rollout(rollout_fields(self.rollout_buffer, self.device), self.action_space)
 
     def _distribution(self, batch: Batch) -> Distribution:
         """Return the action distribution of some samples at the current parameters."""
