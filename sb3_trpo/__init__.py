@@ -9,10 +9,19 @@ from sb3_trpo.version import __version__
 
 if TYPE_CHECKING:
     from sb3_trpo.maskable import MaskableTRPO
+    from sb3_trpo.recurrent import RecurrentTRPO
 
-__all__ = ["TRPO", "CnnPolicy", "MaskableTRPO", "MlpPolicy", "MultiInputPolicy", "__version__"]
+__all__ = [
+    "TRPO",
+    "CnnPolicy",
+    "MaskableTRPO",
+    "MlpPolicy",
+    "MultiInputPolicy",
+    "RecurrentTRPO",
+    "__version__",
+]
 
-_VARIANTS = {"MaskableTRPO": "sb3_trpo.maskable"}
+_VARIANTS = {"MaskableTRPO": "sb3_trpo.maskable", "RecurrentTRPO": "sb3_trpo.recurrent"}
 
 
 def __getattr__(name: str) -> Any:

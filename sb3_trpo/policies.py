@@ -50,7 +50,8 @@ def with_separate_extractors(
         raise ValueError(f"policy_kwargs must be None or a dict, got {policy_kwargs!r}")
     kwargs = dict(policy_kwargs or {})
     takes_it = "share_features_extractor" in inspect.signature(policy_class.__init__).parameters
-    if takes_it and any(kind_of(cls) in ("cnn", "multi_input") for cls in policy_class.__mro__):
+    has_parameters = any(kind_of(cls) in ("cnn", "multi_input") for cls in policy_class.__mro__)
+    if takes_it and has_parameters and not kwargs.get("shared_lstm"):  # which wants one extractor
         kwargs.setdefault("share_features_extractor", False)
     return kwargs
 

@@ -1,0 +1,186 @@
+"""TRPO for policies with memory."""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, TypeVar, cast
+
+import torch as th
+from gymnasium import spaces
+from sb3_contrib import RecurrentPPO
+from sb3_contrib.common.recurrent.buffers import RecurrentDictRolloutBuffer, RecurrentRolloutBuffer
+from sb3_contrib.common.recurrent.policies import (
+    RecurrentActorCriticCnnPolicy,
+    RecurrentActorCriticPolicy,
+    RecurrentMultiInputActorCriticPolicy,
+)
+from sb3_contrib.common.recurrent.type_aliases import RNNStates
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.vec_env import VecEnv
+
+from sb3_trpo.batch import Batch
+from sb3_trpo.optim.precision import precise
+from sb3_trpo.sequences import Rollout, SequenceBatch, States
+from sb3_trpo.trpo import TRPO
+
+SelfRecurrentTRPO = TypeVar("SelfRecurrentTRPO", bound="RecurrentTRPO")
+
+_BUFFERS = (RecurrentDictRolloutBuffer, RecurrentRolloutBuffer)
+_CRITIC_SEQUENCE = 32
+"""Steps through which the critic's LSTM is differentiated; it starts from the stored states."""
+
+
+class RecurrentTRPO(TRPO):
+    """
+    TRPO for policies with memory: an LSTM between features and heads.
+
+    The actor's step runs over whole sequences, from the start of an episode or of the rollout (with
+    the state stored there) to their end; padding weighs nothing. Policies are those of
+    ``sb3_contrib.RecurrentPPO``, ``policy_kwargs`` too (``lstm_hidden_size``, ``shared_lstm``,
+    ``enable_critic_lstm``).
+
+    The arguments are those of :class:`sb3_trpo.TRPO`; ``actor_batch_size`` counts padded rows, and
+    ``sub_sampling_factor`` keeps every k-th sequence.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpLstmPolicy": RecurrentActorCriticPolicy,
+        "CnnLstmPolicy": RecurrentActorCriticCnnPolicy,
+        "MultiInputLstmPolicy": RecurrentMultiInputActorCriticPolicy,
+    }
+    _policy_base = RecurrentActorCriticPolicy
+
+    def _make_policy_and_buffer(self) -> None:
+        self._setup_lr_schedule()
+        self.set_random_seed(self.seed)
+        policy = self.policy_class(
+            self.observation_space,
+            self.action_space,
+            self.lr_schedule,
+            use_sde=self.use_sde,
+            **self.policy_kwargs,
+        )
+        self.policy = cast(Any, policy.to(self.device))
+        lstm = cast(RecurrentActorCriticPolicy, self.policy).lstm_actor
+        if self.rollout_buffer_class is None:
+            is_dict = isinstance(self.observation_space, spaces.Dict)
+            self.rollout_buffer_class = (
+                RecurrentDictRolloutBuffer if is_dict else RecurrentRolloutBuffer
+            )
+        if not issubclass(self.rollout_buffer_class, _BUFFERS):
+            raise ValueError(
+                "rollout_buffer_class must be None or a subclass of RecurrentRolloutBuffer or "
+                f"RecurrentDictRolloutBuffer, got {self.rollout_buffer_class!r}"
+            )
+        self.rollout_buffer = self.rollout_buffer_class(
+            self.n_steps,
+            cast(Any, self.observation_space),
+            self.action_space,
+            cast(Any, (self.n_steps, lstm.num_layers, self.n_envs, lstm.hidden_size)),
+            cast(Any, self.device),
+            gamma=self.gamma,
+            gae_lambda=self.gae_lambda,
+            n_envs=self.n_envs,
+            **self.rollout_buffer_kwargs,
+        )
+
+        def zeros() -> States:
+            shape = (lstm.num_layers, self.n_envs, lstm.hidden_size)
+            return th.zeros(shape, device=self.device), th.zeros(shape, device=self.device)
+
+        self._last_lstm_states = RNNStates(zeros(), zeros())
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_last_lstm_states"]
+
+    def _collect_generally(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_steps: int
+    ) -> bool:
+        collect = RecurrentPPO.collect_rollouts  # which asks no more of a model than there is here
+        return collect(cast(Any, self), env, callback, rollout_buffer, n_steps)
+
+    def _batch(self) -> SequenceBatch:
+        return self._rollout().cut()
+
+    def _rollout(self) -> Rollout:
+        buffer = cast(Any, self.rollout_buffer)
+        if buffer.generator_ready:
+            raise ValueError("the rollout buffer must not have been sampled from before the update")
+
+        def flat(array: Any) -> Any:
+            if isinstance(array, dict):
+                return {key: flat(value) for key, value in array.items()}
+            return th.as_tensor(buffer.swap_and_flatten(array), device=self.device)
+
+        def states(name: str) -> States:
+            # (T, layers, E, units) to (layers, E·T, units)
+            hidden, cell = (
+                flat(getattr(buffer, f"{part}_states_{name}").swapaxes(1, 2)).transpose(0, 1)
+                for part in ("hidden", "cell")
+            )
+            return hidden, cell
+
+        is_discrete = isinstance(self.action_space, spaces.Discrete)
+        actions = flat(buffer.actions)
+        return Rollout(
+            {
+                "observations": flat(buffer.observations),
+                "actions": actions.long().reshape(-1) if is_discrete else actions.float(),
+                "advantages": precise(flat(buffer.advantages)).reshape(-1),
+                "returns": flat(buffer.returns).reshape(-1),
+            },
+            states("pi"),
+            states("vf"),
+            buffer.swap_and_flatten(buffer.episode_starts).reshape(-1) > 0,
+            buffer.buffer_size,
+        )
+
+    def _distribution(self, batch: Batch) -> Distribution:
+        sequences = cast(SequenceBatch, batch)
+        policy = cast(RecurrentActorCriticPolicy, self.policy)
+        going_on = th.zeros(len(batch), device=self.device)  # the states know of episode starts
+        observations = cast(th.Tensor, batch.observations)
+        return policy.get_distribution(observations, sequences.actor_states, going_on)[0]
+
+    def _values(self, batch: Batch) -> th.Tensor:
+        sequences = cast(SequenceBatch, batch)
+        policy = cast(RecurrentActorCriticPolicy, self.policy)
+        going_on = th.zeros(len(batch), device=self.device)
+        observations = cast(th.Tensor, batch.observations)
+        return policy.predict_values(observations, sequences.critic_states, going_on).flatten()
+
+    def _minibatches(self, batch: Batch) -> Iterator[Batch]:
+        has_memory = self.policy.lstm_critic is not None or self.policy.shared_lstm
+        longest = min(_CRITIC_SEQUENCE, self.batch_size) if has_memory else 1
+        return cast(SequenceBatch, batch).rollout.cut(longest).minibatches(self.batch_size)
+
+    def learn(
+        self: SelfRecurrentTRPO,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "RecurrentTRPO",
+        reset_num_timesteps: bool = True,  # noqa: FBT001, FBT002  # SB3's signature
+        progress_bar: bool = False,  # noqa: FBT001, FBT002
+    ) -> SelfRecurrentTRPO:
+        """
+        Train, as :meth:`sb3_trpo.TRPO.learn` does.
+
+        :param total_timesteps: of all environments together; rounded up to whole rollouts
+        :param callback: called at every step
+        :param log_interval: updates between two dumps of the log
+        :param tb_log_name: name of the run in TensorBoard
+        :param reset_num_timesteps: count from zero
+        :param progress_bar: show one (needs tqdm and rich)
+        :return: self
+        """
+        return super().learn(
+            total_timesteps,
+            callback=callback,
+            log_interval=log_interval,
+            tb_log_name=tb_log_name,
+            reset_num_timesteps=reset_num_timesteps,
+            progress_bar=progress_bar,
+        )
