@@ -348,8 +348,17 @@ def test_memory_makes_up_for_hidden_velocities():
         (TRPO, "MlpPolicy", {}),
     ):
         env = make_vec_env("CartPole-v1", n_envs=8, seed=0, wrapper_class=WithoutVelocities)
-        options = {"n_steps": 128, "gamma": 0.98, "target_kl": 0.02, "seed": 0, "device": "cpu"}
-        model = cls(policy, env, policy_kwargs=small, **options).learn(100_000)
+        model = cls(
+            policy,
+            env,
+            n_steps=128,
+            gamma=0.98,
+            target_kl=lambda progress: 0.001 + 0.02 * progress,
+            learning_rate=lambda progress: 1e-3 * progress,
+            policy_kwargs=small,
+            seed=0,
+            device="cpu",
+        ).learn(80_000)
         scores[cls], _ = evaluate_policy(model, env, n_eval_episodes=20)
     assert scores[RecurrentTRPO] >= 450
     assert scores[TRPO] < 200
