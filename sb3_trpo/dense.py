@@ -37,7 +37,7 @@ def tanh_(units: th.Tensor) -> th.Tensor:
     :param units: without graph
     :return: the same tensor
     """
-    if units.device.type != "cpu":
+    if units.device.type != "cpu" or units.dtype not in (th.float32, th.float64):
         return units.tanh_()
     array = units.numpy()
     np.tanh(array, out=array)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch as th
@@ -110,13 +110,8 @@ class SequenceBatch(Batch):
         """What the critic's LSTM begins each sequence with."""
         return self.rollout.states_at(self.starts, self.rollout.critic_states)
 
-    def rows(self, rows: slice | th.Tensor) -> "SequenceBatch":
-        """
-        Refuse: a row means nothing without those before it.
-
-        :param rows: any
-        :raises TypeError: always
-        """
+    def rows(self, rows: slice | th.Tensor) -> NoReturn:
+        """Refuse: a row means nothing without those before it."""
         raise TypeError(f"sequences have no rows of their own, got {rows!r}")
 
     def sequences(self, chosen: slice | np.ndarray) -> "SequenceBatch":
@@ -184,6 +179,5 @@ class SequenceBatch(Batch):
         n_rows = np.cumsum(self.lengths[order])
         cuts = minibatch_slices(int(n_rows[-1]), batch_size)
         edges = np.unique(np.searchsorted(n_rows, [rows.stop for rows in cuts]) + 1)
-        for start, end in zip([0, *edges[:-1]], edges, strict=True):
-            chosen = order[start:end]
-            yield self.rollout.padded(self.starts[chosen], self.lengths[chosen])
+        groups = (order[start:end] for start, end in zip([0, *edges[:-1]], edges, strict=True))
+        return (self.rollout.padded(self.starts[group], self.lengths[group]) for group in groups)
