@@ -50,8 +50,12 @@ def with_separate_extractors(
         raise ValueError(f"policy_kwargs must be None or a dict, got {policy_kwargs!r}")
     kwargs = dict(policy_kwargs or {})
     takes_it = "share_features_extractor" in inspect.signature(policy_class.__init__).parameters
-    has_parameters = any(kind_of(cls) in ("cnn", "multi_input") for cls in policy_class.__mro__)
-    if takes_it and has_parameters and not kwargs.get("shared_lstm"):  # which wants one extractor
+    has_an_extractor_to_train = any(
+        kind_of(cls) in ("cnn", "multi_input") for cls in policy_class.__mro__
+    )
+    if (
+        takes_it and has_an_extractor_to_train and not kwargs.get("shared_lstm")
+    ):  # which wants one extractor
         kwargs.setdefault("share_features_extractor", False)
     return kwargs
 
