@@ -19,7 +19,7 @@ from stable_baselines3.common.preprocessing import is_image_space, preprocess_ob
 from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 
 from sb3_trpo.dense import tanh_, times_transpose
-from sb3_trpo.policies import is_unmodified
+from sb3_trpo.policies import is_recurrent, is_unmodified
 
 _ACTIVATIONS = (th.nn.Tanh, th.nn.ReLU)
 
@@ -62,7 +62,7 @@ class MlpPass:
     One forward pass over a batch, kept for products with its Jacobian J.
 
     :param mlp: the network
-    :param inputs: (n, features), constants
+    :param inputs: (n, features)
     """
 
     def __init__(self, mlp: PlainMlp, inputs: th.Tensor) -> None:
@@ -82,14 +82,17 @@ class MlpPass:
     def _transposed_inputs(self) -> list[th.Tensor]:
         return [inputs.t().contiguous() for inputs in self._inputs]
 
-    def jvp(self, tangents: Sequence[th.Tensor]) -> th.Tensor:
+    def jvp(self, tangents: Sequence[th.Tensor], of_inputs: th.Tensor | None = None) -> th.Tensor:
         """
         Multiply from the right.
 
         :param tangents: shaped as the network's parameters, in their order
+        :param of_inputs: (n, features) change of the inputs; None: they are constants
         :return: (n, outputs) J v
         """
         change = times_transpose(self._inputs[0], tangents[0], tangents[1])
+        if of_inputs is not None:
+            change += times_transpose(of_inputs, self._layers[0][0])
         for i, (weight, _) in enumerate(self._layers[1:], start=1):
             carried = change.mul_(self._slopes[i - 1])
             change = times_transpose(self._inputs[i], tangents[2 * i], tangents[2 * i + 1])
@@ -103,6 +106,20 @@ class MlpPass:
         :param cotangent: (n, outputs)
         :return: Jᵀu, shaped as the network's parameters, in their order
         """
+        return self._pull_back(cotangent)[0]
+
+    def vjp_to_inputs(self, cotangent: th.Tensor) -> tuple[list[th.Tensor], th.Tensor]:
+        """
+        Multiply from the left, with J in the inputs, too.
+
+        :param cotangent: (n, outputs)
+        :return: Jᵀu, shaped as the network's parameters, in their order, and as the inputs
+        """
+        parts, of_first = self._pull_back(cotangent)
+        return parts, times_transpose(of_first, self._layers[0][0].t())
+
+    def _pull_back(self, cotangent: th.Tensor) -> tuple[list[th.Tensor], th.Tensor]:
+        """Return Jᵀu, and the cotangent of what the first layer adds up."""
         parts: list[th.Tensor] = []
         for i in reversed(range(len(self._layers))):
             of_weight = times_transpose(self._transposed_inputs[i], cotangent.t()).t()
@@ -110,7 +127,7 @@ class MlpPass:
             if i > 0:
                 cotangent = times_transpose(cotangent, self._layers[i][0].t())
                 cotangent *= self._slopes[i - 1]
-        return parts[::-1]
+        return parts[::-1], cotangent
 
 
 def flat_observations(policy: ActorCriticPolicy) -> Callable[[Any], th.Tensor]:
@@ -158,11 +175,35 @@ def plain_critic(policy: ActorCriticPolicy) -> PlainMlp | None:
 
 
 def _plain(policy: ActorCriticPolicy, extractor: str, hidden: str, head: str) -> PlainMlp | None:
-    # Exact types throughout: a subclass or a parametrisation may compute something else.
-    if not is_unmodified(policy):
+    if is_recurrent(type(policy)) or not has_flat_features(policy, extractor):
         return None
-    types = type(getattr(policy, extractor)), type(policy.mlp_extractor)
-    if types != (FlattenExtractor, MlpExtractor):
+    return _plain_head(policy, hidden, head)
+
+
+def has_flat_features(policy: ActorCriticPolicy, extractor: str) -> bool:
+    """
+    Tell whether the features of a policy are its flat observations.
+
+    :param policy: any
+    :param extractor: name of the features extractor
+    :return: False where anything but that may be computed
+    """
+    return is_unmodified(policy) and type(getattr(policy, extractor)) is FlattenExtractor
+
+
+def plain_head_of_actor(policy: ActorCriticPolicy) -> PlainMlp | None:
+    """
+    Return the network from features, or an LSTM's outputs, to the input of the distribution.
+
+    :param policy: unmodified
+    :return: None if it is anything but a plain perceptron, or not all of it trains
+    """
+    return _plain_head(policy, "policy_net", "action_net")
+
+
+def _plain_head(policy: ActorCriticPolicy, hidden: str, head: str) -> PlainMlp | None:
+    # Exact types throughout: a subclass or a parametrisation may compute something else.
+    if type(policy.mlp_extractor) is not MlpExtractor:
         return None
     modules = list(getattr(policy.mlp_extractor, hidden))
     layers = [*modules[::2], getattr(policy, head)]

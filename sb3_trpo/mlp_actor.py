@@ -1,7 +1,8 @@
 """The Jacobian of a plain actor's distribution parameters: closed form up to the distribution."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Protocol
 
 import torch as th
 from stable_baselines3.common.distributions import (
@@ -16,7 +17,34 @@ from sb3_trpo.distributions import DistributionMap
 from sb3_trpo.mlp import MlpPass, PlainMlp, flat_observations
 from sb3_trpo.optim.parameter_vector import ParameterVector
 
-Head = Callable[[Batch, MlpPass], Distribution]
+
+class Network(Protocol):
+    """A network whose products with its Jacobian are in closed form."""
+
+    @property
+    def parameters(self) -> Sequence[th.Tensor]:
+        """All that its outputs depend on."""
+        ...
+
+
+class NetworkPass(Protocol):
+    """One forward pass of such a network over n samples."""
+
+    outputs: th.Tensor
+    """(n, outputs) of ``action_net``."""
+    latent: th.Tensor
+    """(n, units) its inputs."""
+
+    def jvp(self, tangents: Sequence[th.Tensor]) -> th.Tensor:
+        """Map changes of the network's parameters to that of the outputs."""
+        ...
+
+    def vjp(self, cotangent: th.Tensor) -> list[th.Tensor]:
+        """Map u (n, outputs) to Jᵀu, shaped as the network's parameters."""
+        ...
+
+
+Head = Callable[[Batch, NetworkPass], Distribution]
 """The action distribution of some samples, from the network's pass over them."""
 
 
@@ -28,7 +56,7 @@ class PlainActorLinearisation:
     ``log_std`` is a few operations on (n, A), which autograd does, reverse over reverse.
 
     :param policy: of a class of SB3's, unmodified
-    :param mlp: its actor
+    :param network: its actor
     :param forward: its pass over the samples
     :param head: the distribution, from the pass
     :param distribution_map: of the distribution
@@ -37,19 +65,19 @@ class PlainActorLinearisation:
     def __init__(
         self,
         policy: ActorCriticPolicy,
-        mlp: PlainMlp,
-        forward: MlpPass,
-        head: Callable[[MlpPass], Distribution],
+        network: Network,
+        forward: NetworkPass,
+        head: Callable[[NetworkPass], Distribution],
         distribution_map: DistributionMap,
     ) -> None:
         self._pass = forward
         log_std = getattr(policy, "log_std", None)
         own = [log_std] if log_std is not None and log_std.requires_grad else []
         place = {id(parameter): i for i, parameter in enumerate(policy.parameters())}
-        ordered = sorted([*mlp.parameters, *own], key=lambda tensor: place[id(tensor)])
+        ordered = sorted([*network.parameters, *own], key=lambda tensor: place[id(tensor)])
         self.parameters = ParameterVector(ordered)
         place = {id(parameter): i for i, parameter in enumerate(ordered)}
-        self._network_places = [place[id(parameter)] for parameter in mlp.parameters]
+        self._network_places = [place[id(parameter)] for parameter in network.parameters]
         self._own_places = [place[id(parameter)] for parameter in own]
         self._head: _GaussianHead | _AnyHead = (
             _GaussianHead(forward, policy.log_std, own)
@@ -86,9 +114,9 @@ class _AnyHead:
 
     def __init__(
         self,
-        forward: MlpPass,
+        forward: NetworkPass,
         own: list[th.nn.Parameter],
-        head: Callable[[MlpPass], Distribution],
+        head: Callable[[NetworkPass], Distribution],
         distribution_map: DistributionMap,
     ) -> None:
         self._inputs = [forward.outputs.requires_grad_(), *own]
@@ -118,7 +146,7 @@ class _GaussianHead:
     """
 
     def __init__(
-        self, forward: MlpPass, log_std: th.nn.Parameter, own: list[th.nn.Parameter]
+        self, forward: NetworkPass, log_std: th.nn.Parameter, own: list[th.nn.Parameter]
     ) -> None:
         loc = forward.outputs
         self._trains_std, self._std = bool(own), log_std.detach().exp()
@@ -149,6 +177,7 @@ class PlainActor:
 
     def __init__(self, policy: ActorCriticPolicy, mlp: PlainMlp, head: Head | None = None) -> None:
         self._policy, self._mlp = policy, mlp
+        self._network: Network = mlp
         self._head = head or partial(_sb3_distribution, policy)
         self._flatten = flat_observations(policy)
 
@@ -173,13 +202,13 @@ class PlainActor:
         """
         head = partial(self._head, chunk.batch)
         forward = self._pass(chunk.batch)
-        return PlainActorLinearisation(self._policy, self._mlp, forward, head, distribution_map)
+        return PlainActorLinearisation(self._policy, self._network, forward, head, distribution_map)
 
-    def _pass(self, batch: Batch) -> MlpPass:
+    def _pass(self, batch: Batch) -> NetworkPass:
         return MlpPass(self._mlp, self._flatten(batch.observations))
 
 
-def _sb3_distribution(policy: ActorCriticPolicy, _: Batch, forward: MlpPass) -> Distribution:
+def _sb3_distribution(policy: ActorCriticPolicy, _: Batch, forward: NetworkPass) -> Distribution:
     distribution = policy.action_dist
     if isinstance(distribution, DiagGaussianDistribution):
         return distribution.proba_distribution(forward.outputs, policy.log_std)

@@ -19,6 +19,7 @@ __all__ = [
     "MlpPolicy",
     "MultiInputPolicy",
     "has_two_extractors",
+    "is_recurrent",
     "is_unmodified",
     "with_separate_extractors",
 ]
@@ -105,7 +106,13 @@ _METHODS = (
     "_get_action_dist_from_latent",
     "forward_actor",
     "forward_critic",
+    "_process_sequence",
 )
+
+
+def is_recurrent(policy_class: type) -> bool:
+    """Tell whether a class is one of sb3_contrib's policies with memory."""
+    return policy_class.__module__ == _RECURRENT
 
 
 def is_unmodified(policy: BasePolicy) -> bool:
@@ -116,7 +123,7 @@ def is_unmodified(policy: BasePolicy) -> bool:
     :return: False for a subclass, an instance with a method of its own, or where a module or a
         parameter has hooks
     """
-    if kind_of(type(policy)) is None or type(policy).__module__ == _RECURRENT:
+    if kind_of(type(policy)) is None:
         return False
     for module in policy.modules():
         hooks = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks

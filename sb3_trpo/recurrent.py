@@ -21,8 +21,11 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.batch import Batch
+from sb3_trpo.lstm import States
+from sb3_trpo.lstm_actor import PlainRecurrentActor, recurrent_network
+from sb3_trpo.mlp_actor import PlainActor
 from sb3_trpo.optim.precision import precise
-from sb3_trpo.sequences import Rollout, SequenceBatch, States
+from sb3_trpo.sequences import Rollout, SequenceBatch
 from sb3_trpo.trpo import TRPO
 
 SelfRecurrentTRPO = TypeVar("SelfRecurrentTRPO", bound="RecurrentTRPO")
@@ -143,6 +146,12 @@ class RecurrentTRPO(TRPO):
         going_on = th.zeros(len(batch), device=self.device)  # the states know of episode starts
         observations = cast(th.Tensor, batch.observations)
         return policy.get_distribution(observations, sequences.actor_states, going_on)[0]
+
+    def _plain_actor(self) -> PlainActor | None:
+        network = recurrent_network(self.policy)
+        if network is None:
+            return None
+        return PlainRecurrentActor(self.policy, network, self._distribution)
 
     def _values(self, batch: Batch) -> th.Tensor:
         sequences = cast(SequenceBatch, batch)

@@ -8,10 +8,8 @@ import numpy as np
 import torch as th
 
 from sb3_trpo.batch import Batch, minibatch_slices
+from sb3_trpo.lstm import States
 from sb3_trpo.optim.precision import precise
-
-States = tuple[th.Tensor, th.Tensor]
-"""Hidden and cell state of an LSTM, each (layers, sequences, units)."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from sb3_trpo import TRPO, RecurrentTRPO
 from sb3_trpo.actor_step import actor_problem
 from sb3_trpo.batch import normalised_advantages
+from sb3_trpo.distributions import DistributionMap
 from sb3_trpo.optim import FisherVectorProduct, ParameterVector
+from sb3_trpo.optim.trust_region import _surrogate_gradient
 
 BOX = spaces.Box(-1, 1, (2,), np.float32)
 ACTIONS = {
@@ -84,31 +86,26 @@ def flat(parameters):
     return th.cat([p.detach().reshape(-1) for p in parameters])
 
 
+def without_closed_forms(monkeypatch):
+    monkeypatch.setattr(RecurrentTRPO, "_plain_actor", lambda _: None)
+
+
 class Quantities:
     """Gradient, KL at moved parameters and F v of a batch, as the update computes them."""
 
     def __init__(self, model, batch):
         problem, form = actor_problem(model, batch, None)
-        outputs = [chunk.dist_params() for chunk in problem.chunks]
-        olds = [c.old_policy(o.detach()) for c, o in zip(problem.chunks, outputs, strict=True)]
-        total = batch.weights.sum()
-        named = [p for p in model.policy.parameters() if p.requires_grad]
-        sums = sum(
-            (c.weights * old.surrogate(o.double())).sum()
-            for c, old, o in zip(problem.chunks, olds, outputs, strict=True)
-        )
-        grads = th.autograd.grad(sums / total, named, allow_unused=True)
-        used = [p for p, g in zip(named, grads, strict=True) if g is not None]
-        self.parameters = ParameterVector(used)
-        self.gradient = self.parameters.flatten([g for g in grads if g is not None])
+        found = _surrogate_gradient(problem)
+        self.parameters, self.gradient = found.parameters, found.vector
         direction = th.randn(len(self.parameters), generator=th.Generator().manual_seed(0))
         product = FisherVectorProduct(
             problem.chunks,
-            olds,
+            found.old_policies,
             self.parameters,
             module=model.policy,
             form=form,
-            total_weight=float(total),
+            total_weight=found.total_weight,
+            linearise=problem.linearise,
         )
         self.product = product(direction)
         before = self.parameters.read()
@@ -116,8 +113,8 @@ class Quantities:
         with th.no_grad():
             self.kl = sum(
                 (c.weights * old.kl(c.dist_params().double())).sum()
-                for c, old in zip(problem.chunks, olds, strict=True)
-            ).item() / float(total)
+                for c, old in zip(problem.chunks, found.old_policies, strict=True)
+            ).item() / float(found.total_weight)
         self.parameters.write(before)
 
     def assert_close(self, other):
@@ -127,9 +124,12 @@ class Quantities:
         assert self.kl > 1e-4
 
 
+@pytest.mark.parametrize("closed", [True, False])
 @pytest.mark.parametrize("name", ACTIONS)
 @pytest.mark.parametrize("size", [1, 30, 77])
-def test_padding_and_order_and_chunks_of_sequences_change_nothing(name, size):
+def test_padding_and_order_and_chunks_of_sequences_change_nothing(name, size, closed, monkeypatch):
+    if not closed:
+        without_closed_forms(monkeypatch)
     model = make(name)
     collect(model, 2)
     batch = normalised_advantages(model._batch())
@@ -158,12 +158,15 @@ def test_old_distribution_is_that_of_the_rollout(name):
     np.testing.assert_allclose(values, buffer.swap_and_flatten(buffer.values)[:, 0], atol=1e-5)
 
 
-def test_fisher_product_is_the_hessian_of_the_mean_kl_sequence_by_sequence():
+@pytest.mark.parametrize("closed", [True, False])
+def test_fisher_product_is_the_hessian_of_the_mean_kl_sequence_by_sequence(closed, monkeypatch):
+    if not closed:
+        without_closed_forms(monkeypatch)
     model = make(n_envs=1, n_steps=20, policy_kwargs={"lstm_hidden_size": 3, "net_arch": [2]})
     collect(model)
     batch = model._batch()
     problem, form = actor_problem(model, batch, None)
-    outputs = problem.chunks[0].dist_params()
+    outputs = DistributionMap(model._distribution(batch)).read(model._distribution(batch))
     named = {n: p for n, p in model.policy.named_parameters() if p.requires_grad}
     grads = th.autograd.grad(outputs.sum(), named.values(), allow_unused=True)
     actor = {n: p for (n, p), g in zip(named.items(), grads, strict=True) if g is not None}
@@ -172,7 +175,13 @@ def test_fisher_product_is_the_hessian_of_the_mean_kl_sequence_by_sequence():
     vector = ParameterVector(list(actor.values()))
     old = problem.chunks[0].old_policy(outputs.detach())
     product = FisherVectorProduct(
-        problem.chunks, [old], vector, module=model.policy, form=form, total_weight=20.0
+        problem.chunks,
+        [old],
+        vector,
+        module=model.policy,
+        form=form,
+        total_weight=20.0,
+        linearise=problem.linearise,
     )
 
     # KL and its slope from the loop over single steps that sb3_contrib acts with
