@@ -25,6 +25,7 @@ from sb3_trpo.lstm import States
 from sb3_trpo.lstm_actor import PlainRecurrentActor, recurrent_network
 from sb3_trpo.mlp_actor import PlainActor
 from sb3_trpo.optim.precision import precise
+from sb3_trpo.recurrent_rollouts import RecurrentRollout
 from sb3_trpo.sequences import Rollout, SequenceBatch
 from sb3_trpo.trpo import TRPO
 
@@ -54,6 +55,7 @@ class RecurrentTRPO(TRPO):
         "MultiInputLstmPolicy": RecurrentMultiInputActorCriticPolicy,
     }
     _policy_base = RecurrentActorCriticPolicy
+    _rollout_class = RecurrentRollout
 
     def _make_policy_and_buffer(self) -> None:
         self._setup_lr_schedule()

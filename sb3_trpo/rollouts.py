@@ -30,7 +30,7 @@ from sb3_trpo.samplers import Sampler, sampler_of
 if TYPE_CHECKING:
     from sb3_trpo.trpo import TRPO
 
-_ROWS_PER_PASS = 256  # of the critic; images in such number need no memory worth mentioning
+ROWS_PER_PASS = 256  # of the critic; images in such number need no memory worth mentioning
 
 Actor = Callable[[Any], tuple[th.Tensor, th.Tensor]]
 """Maps observations (E, …) to the outputs of ``action_net`` (E, …) and its inputs (E, units)."""
@@ -162,11 +162,7 @@ class FastRollout:
                 "infos": infos,
             }
         )
-        self._locals.defer(
-            obs_tensor=lambda: obs_as_tensor(observations, self._device),
-            values=lambda: self._values(observations),
-            log_probs=lambda: self._log_prob([acted]),
-        )
+        self._locals.defer(**self._deferred(observations, acted))
         self._callback.update_locals(self._locals)
         if not self._callback.on_step():
             return False
@@ -175,6 +171,14 @@ class FastRollout:
         self._store(step, observations, actions, rewards)
         model._last_obs, model._last_episode_starts = new_observations, dones
         return True
+
+    def _deferred(self, observations: Any, acted: Acted) -> dict[str, Callable[[], Any]]:
+        """Return what computes this timestep's costly variables, should a callback read them."""
+        return {
+            "obs_tensor": lambda: obs_as_tensor(observations, self._device),
+            "values": lambda: self._values(observations),
+            "log_probs": lambda: self._log_prob([acted]),
+        }
 
     def _act(self, observations: Any) -> Acted:
         outputs, latent = self._actor(observations)
@@ -216,19 +220,31 @@ class FastRollout:
         """Evaluate critic and log-probabilities of the rollout; return the values after it."""
         model, buffer = self._model, self._buffer
         shape = (n_steps, buffer.n_envs)
-        stored = _map(buffer.observations, lambda x: x[:n_steps].reshape(-1, *x.shape[2:]))
-        buffer.values[:n_steps] = self._values(stored).cpu().numpy().reshape(shape)
+        buffer.values[:n_steps] = self._rollout_values(n_steps).cpu().numpy().reshape(shape)
         log_prob = self._log_prob(self._acted)
         buffer.log_probs[:n_steps] = log_prob.cpu().numpy().reshape(shape)
         if self._truncated:
-            terminal = self._values(self._terminal_observations()).cpu().numpy()
+            terminal = self._terminal_values().cpu().numpy()
             for (step, index, _), value in zip(self._truncated, terminal[:, 0], strict=True):
                 buffer.rewards[step, index] += model.gamma * value
-        last_values = self._values(model._last_obs)
+        last_values = self._last_values()
         _estimate_advantages(
             buffer, last_values.cpu().numpy()[:, 0], cast(np.ndarray, model._last_episode_starts)
         )
         return last_values
+
+    def _rollout_values(self, n_steps: int) -> th.Tensor:
+        """Values (T·E, 1) of all observations in the buffer."""
+        stored = self._buffer.observations
+        return self._values(map_arrays(stored, lambda x: x[:n_steps].reshape(-1, *x.shape[2:])))
+
+    def _terminal_values(self) -> th.Tensor:
+        """Values (n, 1) of the observations that time limits cut an episode at."""
+        return self._values(self._terminal_observations())
+
+    def _last_values(self) -> th.Tensor:
+        """Values (E, 1) of the observations after the rollout."""
+        return self._values(self._model._last_obs)
 
     @th.no_grad()
     def _log_prob(self, acted: Sequence[Acted]) -> th.Tensor:
@@ -243,17 +259,17 @@ class FastRollout:
     def _values(self, observations: Any) -> th.Tensor:
         """Values (n, 1) of any number of observations, some at a time."""
         if self._critic is not None:
-            tensor = _map(observations, lambda x: th.as_tensor(x, device=self._device))
+            tensor = map_arrays(observations, lambda x: th.as_tensor(x, device=self._device))
             return MlpPass(self._critic, flat_observations(self._policy)(tensor)).outputs
         is_dict = isinstance(observations, dict)
         n_rows = len(next(iter(observations.values())) if is_dict else observations)
         values = []
-        for start in range(0, n_rows, _ROWS_PER_PASS):
+        for start in range(0, n_rows, ROWS_PER_PASS):
 
             def part(array: Any, start: int = start) -> th.Tensor:
-                return th.as_tensor(array[start : start + _ROWS_PER_PASS], device=self._device)
+                return th.as_tensor(array[start : start + ROWS_PER_PASS], device=self._device)
 
-            values.append(self._policy.predict_values(_map(observations, part)))
+            values.append(self._policy.predict_values(map_arrays(observations, part)))
         return th.cat(values)
 
     def _terminal_observations(self) -> Any:
@@ -283,7 +299,7 @@ def _estimate_advantages(buffer: RolloutBuffer, last_values: np.ndarray, dones: 
     buffer.returns = buffer.advantages + buffer.values
 
 
-def _map(observations: Any, function: Callable[[Any], Any]) -> Any:
+def map_arrays(observations: Any, function: Callable[[Any], Any]) -> Any:
     """Apply a function to an array of observations, or to each in a dict."""
     if isinstance(observations, dict):
         return {key: function(value) for key, value in observations.items()}

@@ -1,0 +1,184 @@
+"""RecurrentTRPO's fast rollout against sb3_contrib's loop: same numbers, same random stream."""
+
+import numpy as np
+import pytest
+import torch as th
+from gymnasium import spaces
+from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import configure
+
+from sb3_trpo import RecurrentTRPO
+from sb3_trpo.recurrent_rollouts import RecurrentRollout
+from sb3_trpo.rollouts import collects_fast
+from tests.test_recurrent import CRITICS
+from tests.test_rollouts import IMAGE, N_ENVS, N_STEPS, Replay, Watcher
+from tests.test_spaces import ACTIONS, OBSERVATIONS
+
+BOX, VECTOR = ACTIONS["vector"], OBSERVATIONS["vector"]
+STATES = [f"{part}_states_{whose}" for part in ("hidden", "cell") for whose in ("pi", "vf")]
+NAMES = ["actions", "log_probs", "values", "returns", "advantages", "rewards", "episode_starts"]
+CASES = {
+    **{f"actions: {name}": ("MlpLstmPolicy", VECTOR, space, {}) for name, space in ACTIONS.items()},
+    **{
+        f"{kind}, critic {name}": (policy, space, BOX, {"policy_kwargs": kwargs})
+        for kind, policy, space in (
+            ("vector", "MlpLstmPolicy", VECTOR),
+            ("image", "CnnLstmPolicy", IMAGE),
+            ("dict", "MultiInputLstmPolicy", OBSERVATIONS["dict"]),
+        )
+        for name, kwargs in CRITICS.items()
+    },
+    "discrete observations": ("MlpLstmPolicy", spaces.Discrete(5), BOX, {}),
+    "two layers": ("MlpLstmPolicy", VECTOR, BOX, {"policy_kwargs": {"n_lstm_layers": 2}}),
+    "elu": ("MlpLstmPolicy", VECTOR, BOX, {"policy_kwargs": {"activation_fn": th.nn.ELU}}),
+    "gsde": ("MlpLstmPolicy", VECTOR, BOX, {"use_sde": True, "sde_sample_freq": 4}),
+}
+
+
+def collected(fast, monkeypatch, case, callback=None):
+    policy, observation_space, action_space, kwargs = CASES[case]
+    env = Replay(observation_space, action_space)
+    small = {"lstm_hidden_size": 8, **kwargs.get("policy_kwargs", {})}
+    options = {**kwargs, "policy_kwargs": small}
+    model = RecurrentTRPO(policy, env, n_steps=N_STEPS, seed=1, device="cpu", **options)
+    model.set_logger(configure(None, []))
+    assert collects_fast(model, model.rollout_buffer)
+    if not fast:
+        monkeypatch.setattr("sb3_trpo.trpo.collects_fast", lambda *_: False)
+    _, callback = model._setup_learn(2 * N_STEPS * N_ENVS, callback)
+    callback.on_training_start(locals(), globals())
+    buffers = []
+    for _ in range(2):  # the second rollout starts where the first ended
+        assert model.collect_rollouts(model.env, callback, model.rollout_buffer, N_STEPS)
+        buffer = model.rollout_buffer
+        buffers.append({name: np.array(getattr(buffer, name)) for name in [*NAMES, *STATES]})
+    monkeypatch.undo()
+    return model, buffers, np.array(env.taken)
+
+
+@pytest.mark.filterwarnings("ignore:Actor and critic share")
+@pytest.mark.parametrize("case", CASES)
+def test_rollout_is_that_of_sb3_contribs_loop(case, monkeypatch):
+    slow_model, slow, slow_taken = collected(False, monkeypatch, case)
+    state = th.get_rng_state(), np.random.get_state()[1]
+    fast_model, fast, fast_taken = collected(True, monkeypatch, case)
+    assert th.equal(state[0], th.get_rng_state())
+    assert np.array_equal(state[1], np.random.get_state()[1])
+    assert np.allclose(slow_taken, fast_taken, rtol=0, atol=1e-6)
+    for left, right in zip(slow, fast, strict=True):
+        for name in [*NAMES, *STATES]:
+            atol = 1e-6 if name in ("actions", "log_probs", *STATES) else 1e-5
+            assert left[name].dtype == right[name].dtype
+            assert np.allclose(left[name], right[name], rtol=1e-6, atol=atol), name
+        assert left["rewards"].any()
+        assert left["hidden_states_pi"][1:].any()
+    assert slow_model.num_timesteps == fast_model.num_timesteps
+    assert slow_model.ep_info_buffer == fast_model.ep_info_buffer
+    last = (model._last_lstm_states for model in (slow_model, fast_model))
+    for theirs, ours in zip(*last, strict=True):
+        for left, right in zip(theirs, ours, strict=True):
+            assert th.allclose(left, right, rtol=1e-6, atol=1e-6)
+
+
+READABLE = ["actions", "values", "log_probs", "obs_tensor", "episode_starts", "clipped_actions"]
+
+
+class StateWatcher(Watcher):
+    """Notes the states, too."""
+
+    def _on_step(self):
+        super()._on_step()
+        if self.n_calls % self.every == 0:
+            states = self.locals["lstm_states"]
+            flat = [state.numpy().copy() for pair in states for state in pair]
+            self.seen[-1].update(dict(zip(STATES, flat, strict=True)))
+        return True
+
+
+@pytest.mark.parametrize("critic", CRITICS)
+@pytest.mark.parametrize("every", [1, 7])
+def test_callbacks_read_what_sb3_contribs_loop_shows_them(every, critic, monkeypatch):
+    seen, buffers = [], []
+    for fast in (False, True):
+        watcher = StateWatcher([*READABLE, "n_steps"], every)
+        _, found, _ = collected(fast, monkeypatch, f"vector, critic {critic}", watcher)
+        seen.append(watcher.seen)
+        buffers.append(found)
+    assert len(seen[0]) == len(seen[1]) == 2 * N_STEPS // every
+    for left, right in zip(*seen, strict=True):
+        for name in left:
+            assert left[name].shape == right[name].shape, name
+            assert left[name].dtype == right[name].dtype, name
+            assert np.allclose(left[name], right[name], rtol=0, atol=1e-6), name
+    # reading changes nothing
+    for left, right in zip(*buffers, strict=True):
+        for name in [*NAMES, *STATES]:
+            assert np.allclose(left[name], right[name], rtol=1e-6, atol=1e-5), name
+
+
+def test_callbacks_find_the_names_of_sb3_contribs_loop(monkeypatch):
+    names = []
+    for fast in (False, True):
+        keys = set()
+
+        class Collector(BaseCallback):
+            def _on_step(self, keys=keys):
+                keys.update(self.locals)
+                return True
+
+        collected(fast, monkeypatch, "vector, critic own", Collector())
+        names.append(keys)
+    # What is left over of sb3_contrib's inner loops is no part of the step.
+    left_over = {"idx", "done_", "terminal_obs", "terminal_value", "terminal_lstm_state"}
+    assert names[0] - names[1] <= left_over
+
+
+class Stops(BaseCallback):
+    def _on_step(self):
+        return self.n_calls < 10
+
+
+@pytest.mark.parametrize("critic", CRITICS)
+def test_rollout_that_a_callback_ends_leaves_the_states_of_its_last_stored_step(
+    critic, monkeypatch
+):
+    states = []
+    for fast in (False, True):
+        env = Replay(VECTOR, BOX)
+        model = RecurrentTRPO(
+            "MlpLstmPolicy",
+            env,
+            n_steps=N_STEPS,
+            seed=1,
+            device="cpu",
+            policy_kwargs={"lstm_hidden_size": 8, **CRITICS[critic]},
+        )
+        if not fast:
+            monkeypatch.setattr("sb3_trpo.trpo.collects_fast", lambda *_: False)
+        model.learn(N_STEPS * N_ENVS, callback=Stops())
+        monkeypatch.undo()
+        assert model.num_timesteps == 10 * N_ENVS
+        states.append([state for pair in model._last_lstm_states for state in pair])
+    for left, right in zip(*states, strict=True):
+        assert left.any()
+        assert th.allclose(left, right, rtol=0, atol=1e-6)
+
+
+class OwnPolicy(RecurrentActorCriticPolicy):
+    """sb3_contrib's policy under another name, for which no faster loop stands in."""
+
+
+def test_policies_of_the_users_own_take_sb3_contribs_loop(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("must not be used")
+
+    monkeypatch.setattr(RecurrentRollout, "collect", refuse)
+    model = RecurrentTRPO(OwnPolicy, Replay(VECTOR, BOX), n_steps=N_STEPS, device="cpu")
+    assert not collects_fast(model, model.rollout_buffer)
+    model.learn(N_STEPS * N_ENVS)
+    assert model.num_timesteps == N_STEPS * N_ENVS
+    hooked = RecurrentTRPO("MlpLstmPolicy", Replay(VECTOR, BOX), n_steps=N_STEPS, device="cpu")
+    assert collects_fast(hooked, hooked.rollout_buffer)
+    hooked.policy.lstm_actor.register_forward_hook(lambda *_: None)
+    assert not collects_fast(hooked, hooked.rollout_buffer)
