@@ -6,6 +6,7 @@ Run the learning benchmark, or make its report.
     python -m benchmarks.learning run --label wide --setting '{"target_kl": 0.06}'    # tuning
     python -m benchmarks.learning run --experiment ablation
     python -m benchmarks.learning steps                    # that ours takes in PPO's time
+    python -m benchmarks.learning screen [--folded]        # many settings at once
     python -m benchmarks.learning report
 """
 
@@ -16,10 +17,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.learning import experiments, selection, store
+from benchmarks.learning import experiments, screening, selection, store
 from benchmarks.learning.circumstances import machine
-from benchmarks.learning.configurations import ALGORITHMS, FIRST_TUNING_SEED, OURS, SUITES
 from benchmarks.learning.runner import do_missing
+from benchmarks.learning.suites import ALGORITHMS, ALL_OF_OURS, FIRST_TUNING_SEED, SUITES
 
 HERE = Path("benchmarks", "learning")
 RESULTS, TRIALS, TUNING, EXPERIMENTS, REPORT = (
@@ -97,6 +98,10 @@ def _parser() -> argparse.ArgumentParser:
         "--experiments", type=Path, default=EXPERIMENTS, help="folder of the runs beside the table"
     )
     report.add_argument("--out", type=Path, default=REPORT, help="folder of the report")
+    screen = commands.add_parser("screen", help="do the runs of the screening, print the effects")
+    screen.add_argument("--folded", action="store_true", help="add the design's mirror image")
+    screen.add_argument("--jobs", type=_positive, default=2, help="runs at a time")
+    screen.add_argument("--out", type=Path, default=TUNING / "screening", help="folder of the runs")
     steps = commands.add_parser("steps", help="print how many steps ours takes in a peer's time")
     steps.add_argument("--results", type=Path, default=RESULTS, help="folder of the runs")
     steps.add_argument("--peer", choices=list(ALGORITHMS), default="ppo", help="whose time")
@@ -112,7 +117,7 @@ def _jobs(options: argparse.Namespace) -> tuple[Path, list[selection.Job]]:
     if options.experiment is not None:
         folder = options.out or EXPERIMENTS
         return folder, experiments.jobs(options.experiment, folder, environments, options.seeds)
-    algorithms = options.only or ([OURS] if options.label else list(ALGORITHMS))
+    algorithms = options.only or (list(ALL_OF_OURS) if options.label else list(ALGORITHMS))
     if options.label is None and options.steps is None:
         folder = options.out or RESULTS
         return folder, selection.reported_jobs(folder, algorithms, environments, options.seeds)
@@ -153,6 +158,17 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
+def _screen(options: argparse.Namespace) -> int:
+    jobs = screening.jobs(options.out, folded=options.folded)
+    failed = do_missing(options.out, jobs, n_jobs=options.jobs)
+    for job in failed:
+        print(f"failed: {job}", file=sys.stderr)
+    if failed:
+        return 1
+    print(screening.table([(job.seed - FIRST_TUNING_SEED, store.read(job.path)) for job in jobs]))
+    return 0
+
+
 def _steps(options: argparse.Namespace) -> int:
     runs, _ = store.read_all(options.results)
     cpu = machine()["cpu"]
@@ -164,7 +180,8 @@ def main() -> int:
     """Carry out the command line; return the exit status."""
     options = _parser().parse_args()
     try:
-        return {"run": _run, "report": _report, "steps": _steps}[options.command](options)
+        commands = {"run": _run, "report": _report, "screen": _screen, "steps": _steps}
+        return commands[options.command](options)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -15,33 +15,15 @@ from typing import Any
 
 from benchmarks.learning.configuration import Configuration
 from benchmarks.learning.schedules import linear
+from benchmarks.learning.suites import MASKABLE, OURS, RECURRENT, REFERENCE, SUITES, suite_of
+from benchmarks.learning.variant_configurations import (
+    MASKABLE_PPO,
+    MASKABLE_TRPO,
+    RECURRENT_PPO,
+    RECURRENT_TRPO,
+)
 
 Settings = dict[str, Any]
-
-# Tasks in the order of the tables, with the steps to train for.
-SUITES = {
-    "mujoco": {
-        "HalfCheetah-v5": 1_000_000,
-        "Hopper-v5": 1_000_000,
-        "Walker2d-v5": 1_000_000,
-        "Ant-v5": 1_000_000,
-        "Swimmer-v5": 1_000_000,
-    },
-    "classic": {
-        "CartPole-v1": 20_000,
-        "Acrobot-v1": 100_000,
-        "Pendulum-v1": 100_000,
-        "LunarLanderContinuous-v3": 200_000,
-    },
-}
-OURS, REFERENCE = "trpo", "contrib_trpo"
-ALGORITHMS = {  # in the order of the tables, with the names that readers see
-    OURS: "TRPO (sb3_trpo)",
-    REFERENCE: "TRPO (sb3_contrib)",
-    "ppo": "PPO (SB3)",
-    "a2c": "A2C (SB3)",
-}
-FIRST_TUNING_SEED = 100  # settings are tuned on these seeds and reported on others
 
 # --- ours: one setting for the five MuJoCo tasks, one for classic control ---------------------
 
@@ -279,12 +261,11 @@ SETTINGS = {
     REFERENCE: CONTRIB_TRPO,
     "ppo": PPO,
     "a2c": A2C,
+    MASKABLE: dict.fromkeys(SUITES["masked"], MASKABLE_TRPO),
+    "maskable_ppo": dict.fromkeys(SUITES["masked"], MASKABLE_PPO),
+    RECURRENT: RECURRENT_TRPO,
+    "recurrent_ppo": RECURRENT_PPO,
 }
-
-
-def suite_of(environment: str) -> str:
-    """Return the name of a task's suite."""
-    return next(suite for suite, tasks in SUITES.items() if environment in tasks)
 
 
 def configuration(algorithm: str, environment: str) -> Configuration:
@@ -292,9 +273,3 @@ def configuration(algorithm: str, environment: str) -> Configuration:
     steps = SUITES[suite_of(environment)][environment]
     bare = Configuration(algorithm, environment, steps)
     return bare.changed(SETTINGS[algorithm][environment])
-
-
-def seeds(algorithm: str, environment: str) -> tuple[int, ...]:
-    """Return the seeds that are reported."""
-    few = algorithm in ("ppo", "a2c") and suite_of(environment) == "mujoco"
-    return tuple(range(3 if few else 5))

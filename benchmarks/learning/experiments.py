@@ -10,10 +10,11 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from benchmarks.learning.configurations import OURS, SUITES, TRPO_MUJOCO, configuration
+from benchmarks.learning.configurations import TRPO_MUJOCO, configuration
 from benchmarks.learning.schedules import scaled
 from benchmarks.learning.selection import Job, job
 from benchmarks.learning.store import Run
+from benchmarks.learning.suites import OURS, SUITES
 
 SEEDS = (0, 1, 2)
 EQUAL_TIME, ABLATION = "equal_time", "ablation"

@@ -11,11 +11,14 @@ from matplotlib.axes import Axes as Panel
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from benchmarks.learning.configurations import ALGORITHMS
 from benchmarks.learning.store import Run
+from benchmarks.learning.suites import ALGORITHMS
 
 # Told apart by readers with any colour vision (Okabe and Ito); one colour per algorithm everywhere.
-COLOURS = dict(zip(ALGORITHMS, ("#0072B2", "#E69F00", "#009E73", "#CC79A7"), strict=True))
+_BLUE, _ORANGE, _GREEN, _PINK = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
+COLOURS = dict(
+    zip(ALGORITHMS, (_BLUE, _ORANGE, _GREEN, _PINK, _BLUE, _GREEN, _BLUE, _GREEN), strict=True)
+)
 GRID_POINTS = 150
 WINDOW = 0.04  # of a run, over which episodes are averaged
 STYLE: Any = {

@@ -9,6 +9,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
+import benchmarks.learning.tasks  # noqa: F401  # registers tasks
 from benchmarks.learning.configuration import Configuration
 from benchmarks.learning.schedules import resolve
 
@@ -18,6 +19,10 @@ CLASSES = {
     "contrib_trpo": ("sb3_contrib", "TRPO"),
     "ppo": ("stable_baselines3", "PPO"),
     "a2c": ("stable_baselines3", "A2C"),
+    "maskable_trpo": ("sb3_trpo", "MaskableTRPO"),
+    "maskable_ppo": ("sb3_contrib", "MaskablePPO"),
+    "recurrent_trpo": ("sb3_trpo", "RecurrentTRPO"),
+    "recurrent_ppo": ("sb3_contrib", "RecurrentPPO"),
 }
 
 

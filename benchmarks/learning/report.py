@@ -7,14 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.learning import figures, store, tables
-from benchmarks.learning.configurations import ALGORITHMS, OURS, REFERENCE, SUITES
 from benchmarks.learning.experiments import ABLATION as ABLATION_RUNS
 from benchmarks.learning.experiments import EQUAL_TIME as EQUAL_TIME_RUNS
 from benchmarks.learning.experiments import VARIANTS
 from benchmarks.learning.store import Run
+from benchmarks.learning.suites import ALGORITHMS, CONTESTANTS, OURS, REFERENCE, SUITES
 
-TITLES = {"mujoco": "MuJoCo", "classic": "Classic control"}
-TIME = {"mujoco": figures.OVER_MINUTES, "classic": figures.OVER_SECONDS}
+TITLES = {
+    "mujoco": "MuJoCo",
+    "classic": "Classic control",
+    "masked": "Invalid actions",
+    "memory": "Hidden velocities",
+}
+TIME = {
+    "mujoco": figures.OVER_MINUTES,
+    "classic": figures.OVER_SECONDS,
+    "masked": figures.OVER_SECONDS,
+    "memory": figures.OVER_MINUTES,
+}
 
 HEAD = """# Learning benchmark
 
@@ -34,6 +44,9 @@ improvement: that a run of ours beats one of theirs on the same task, averaged o
 
 NO_AGGREGATES = """No aggregates here: returns that are negative, or whose zero means nothing, have
 no meaningful ratios."""
+
+STEPS_TO_THRESHOLD = """Training steps until the last 20 episodes had the mean return of the
+threshold: median over seeds, and how many seeds got there."""
 
 CURVES = """Training return (raw, the policy still exploring), a running mean over {window:.0%} of a
 run; line: mean over seeds, band: lowest to highest seed."""
@@ -111,11 +124,18 @@ def _section(suite: str, runs: Sequence[Run], out: Path) -> str:
     title = f"## {TITLES[suite]}\n"
     if not runs:
         return f"{title}\nNo runs yet.\n"
-    tasks = list(SUITES[suite])
-    with_aggregates = suite == "mujoco"
-    parts = [title, tables.scores_table(runs, tasks), ""]
-    if with_aggregates:
-        parts += ["### Over all tasks\n", AGGREGATES, "", tables.aggregates(runs, tasks), ""]
+    tasks, algorithms = list(SUITES[suite]), CONTESTANTS[suite]
+    parts = [title, tables.scores_table(runs, tasks, algorithms), ""]
+    if suite == "mujoco":
+        parts += [
+            "### Over all tasks\n",
+            AGGREGATES,
+            "",
+            tables.aggregates(runs, tasks, algorithms),
+            "",
+        ]
+    elif suite in ("masked", "memory"):
+        parts += [STEPS_TO_THRESHOLD, "", tables.steps_to_threshold(runs, tasks, algorithms), ""]
     else:
         parts += [NO_AGGREGATES, ""]
     parts += ["### Learning curves\n", CURVES.format(window=figures.WINDOW), ""]

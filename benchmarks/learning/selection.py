@@ -7,13 +7,8 @@ from typing import Any
 
 from benchmarks.learning import store
 from benchmarks.learning.configuration import Configuration
-from benchmarks.learning.configurations import (
-    ALGORITHMS,
-    FIRST_TUNING_SEED,
-    SUITES,
-    configuration,
-    seeds,
-)
+from benchmarks.learning.configurations import configuration
+from benchmarks.learning.suites import CONTESTANTS, FIRST_TUNING_SEED, SUITES, seeds
 
 
 @dataclass(frozen=True)
@@ -136,9 +131,9 @@ def _cells(algorithms: Sequence[str], environments: Sequence[str]) -> list[tuple
     """Return the cells of the table in its own order, whatever the order on the command line."""
     return [
         (algorithm, environment)
-        for tasks in SUITES.values()
+        for suite, tasks in SUITES.items()
         for environment in tasks
-        for algorithm in ALGORITHMS
+        for algorithm in CONTESTANTS[suite]
         if algorithm in algorithms and environment in environments
     ]
 

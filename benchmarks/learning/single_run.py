@@ -15,14 +15,15 @@ from typing import Any
 
 import numpy as np
 import torch as th
+from sb3_contrib.common.maskable.evaluation import evaluate_policy as evaluate_masked
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from benchmarks.learning import circumstances, store
 from benchmarks.learning.configuration import Configuration
-from benchmarks.learning.configurations import OURS
 from benchmarks.learning.models import build_model, constructor_defaults, evaluation_env
 from benchmarks.learning.recorder import Recorder
+from benchmarks.learning.suites import ALL_OF_OURS, suite_of
 from benchmarks.learning.thinning import thin
 
 EVALUATION_EPISODES = 20
@@ -40,7 +41,7 @@ def perform(configuration: Configuration, seed: int) -> store.Run:
     """
     # Before the training: the source may change while it runs.
     versions = circumstances.versions()
-    is_ours = configuration.algorithm == OURS
+    is_ours = configuration.algorithm in ALL_OF_OURS
     model = build_model(configuration, seed)
     recorder = Recorder(with_updates=is_ours)
     wall, cpu = time.perf_counter(), time.process_time()
@@ -78,7 +79,9 @@ def evaluate(model: OnPolicyAlgorithm, environment: str, seed: int) -> dict[str,
     :return: the seed, each episode's return and length, mean and standard deviation
     """
     env = evaluation_env(model, environment, seed)
-    returns, lengths = evaluate_policy(
+    # Where the environment says which actions are invalid, the policy is told in both.
+    evaluate_with = evaluate_masked if suite_of(environment) == "masked" else evaluate_policy
+    returns, lengths = evaluate_with(
         model,
         env,
         n_eval_episodes=EVALUATION_EPISODES,

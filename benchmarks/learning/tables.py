@@ -14,9 +14,9 @@ from benchmarks.learning.aggregates import (
     mean_of_ratios,
     probability_of_improvement,
 )
-from benchmarks.learning.configurations import ALGORITHMS, OURS, REFERENCE
 from benchmarks.learning.experiments import ACTION_DIMENSIONS, SEEDS, VARIANTS
 from benchmarks.learning.store import Run
+from benchmarks.learning.suites import ALGORITHMS, OURS, REFERENCE, THRESHOLDS
 
 CSV_COLUMNS = "algo,env,seed,steps,eval_mean,eval_std,train_last100,wall_s,cpu_s"
 
@@ -34,12 +34,13 @@ def results_csv(runs: Sequence[Run]) -> str:
     return text.getvalue()
 
 
-def scores_table(runs: Sequence[Run], tasks: Sequence[str]) -> str:
+def scores_table(runs: Sequence[Run], tasks: Sequence[str], algorithms: Sequence[str]) -> str:
     """
     Return a suite's final scores: a row per task, a column per algorithm.
 
     :param runs: finished runs
     :param tasks: ids of the suite's tasks, in order
+    :param algorithms: keys of ``ALGORITHMS``, in order
     :return: Markdown
     """
     rows = []
@@ -48,21 +49,65 @@ def scores_table(runs: Sequence[Run], tasks: Sequence[str]) -> str:
         steps = sorted({run.configuration["steps"] for run in of_task})
         cells = [
             _cell([run.evaluation["mean"] for run in of_task if run.algorithm == algorithm])
-            for algorithm in ALGORITHMS
+            for algorithm in algorithms
         ]
         rows.append([task, " / ".join(f"{n:,}" for n in steps) or "none", *cells])
-    return _markdown(["task", "steps", *ALGORITHMS.values()], rows)
+    return _markdown(["task", "steps", *(ALGORITHMS[name] for name in algorithms)], rows)
 
 
-def aggregates(runs: Sequence[Run], tasks: Sequence[str]) -> str:
+def steps_to_threshold(runs: Sequence[Run], tasks: Sequence[str], algorithms: Sequence[str]) -> str:
+    """
+    Return the training steps after which the last 20 episodes had a mean of the threshold.
+
+    :param runs: finished runs
+    :param tasks: ids of the suite's tasks, in order
+    :param algorithms: keys of ``ALGORITHMS``, in order
+    :return: Markdown: medians over seeds, and how many seeds got there
+    """
+    rows = []
+    for task in tasks:
+        row = [task, f"{THRESHOLDS[task]:g}".replace("-", "−")]
+        for algorithm in algorithms:
+            of_cell = [r for r in runs if (r.environment, r.algorithm) == (task, algorithm)]
+            found = [first_step_above(run, THRESHOLDS[task]) for run in of_cell]
+            steps = [np.inf if step is None else step for step in found]
+            n_reached = sum(step is not None for step in found)
+            median = float(np.median(steps)) if steps else np.nan
+            said = f"{median:,.0f}" if np.isfinite(median) else "none"
+            row.append(f"{said} ({n_reached} of {len(found)})")
+        rows.append(row)
+    return _markdown(["task", "threshold", *(ALGORITHMS[name] for name in algorithms)], rows)
+
+
+def first_step_above(run: Run, threshold: float, *, episodes: int = 20) -> int | None:
+    """
+    Find when training first reached a return.
+
+    :param run: finished
+    :param threshold: for the mean of the last episodes
+    :param episodes: how many, at least; a point of a thinned curve may stand for several
+    :return: timesteps; None if never
+    """
+    rows = np.asarray(run.curve["rows"], dtype=float)
+    sums = np.concatenate([[0.0], np.cumsum(rows * np.asarray(run.curve["return"], dtype=float))])
+    counts = np.concatenate([[0.0], np.cumsum(rows)])
+    for last in np.flatnonzero(counts >= episodes):
+        first = np.searchsorted(counts, counts[last] - episodes, side="right") - 1
+        if (sums[last] - sums[first]) / (counts[last] - counts[first]) >= threshold:
+            return int(run.curve["step"][last - 1])
+    return None
+
+
+def aggregates(runs: Sequence[Run], tasks: Sequence[str], algorithms: Sequence[str]) -> str:
     """
     Return a suite's aggregates, from the seeds that have all its tasks.
 
     :param runs: finished runs
     :param tasks: ids of the suite's tasks, in order
+    :param algorithms: keys of ``ALGORITHMS``, in order; ours and the reference among them
     :return: Markdown
     """
-    scores = {algorithm: complete_scores(runs, algorithm, tasks)[1] for algorithm in ALGORITHMS}
+    scores = {algorithm: complete_scores(runs, algorithm, tasks)[1] for algorithm in algorithms}
     if not len(scores[REFERENCE]):
         return f"No aggregates yet: no seed of {ALGORITHMS[REFERENCE]} has a run on every task."
     scale = scores[REFERENCE].mean(axis=0)
@@ -71,7 +116,7 @@ def aggregates(runs: Sequence[Run], tasks: Sequence[str]) -> str:
         return f"No aggregates: the mean of {ALGORITHMS[REFERENCE]} is not positive on {bad}."
     normalised = {name: table / scale for name, table in scores.items() if len(table)}
     parts = [_normalised_table(normalised, tasks)]
-    absent = [name for algorithm, name in ALGORITHMS.items() if algorithm not in normalised]
+    absent = [ALGORITHMS[name] for name in algorithms if name not in normalised]
     if absent:
         parts.append(f"Left out, no seed has a run on every task: {', '.join(absent)}.")
     if OURS in normalised:

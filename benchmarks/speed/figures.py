@@ -6,8 +6,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes as Panel
 from matplotlib.figure import Figure
 
-from benchmarks.learning.configurations import ALGORITHMS
 from benchmarks.learning.figures import COLOURS, STYLE
+from benchmarks.learning.suites import ALGORITHMS
 from benchmarks.speed.evaluation import Record, mebibytes, seconds
 from benchmarks.speed.measurement import Measurement
 from benchmarks.speed.shares import PARTS

@@ -11,17 +11,23 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from benchmarks.learning import selection, single_run, store
 from benchmarks.learning.configuration import Configuration
-from benchmarks.learning.configurations import ALGORITHMS, SETTINGS, SUITES, configuration, seeds
+from benchmarks.learning.configurations import SETTINGS, configuration
 from benchmarks.learning.durations import Durations
 from benchmarks.learning.models import build_model, evaluation_env
 from benchmarks.learning.recorder import FIGURES, Recorder
 from benchmarks.learning.schedules import Linear, linear, resolve
+from benchmarks.learning.suites import ALGORITHMS, ALL_OF_OURS, CONTESTANTS, SUITES, seeds
 from benchmarks.learning.thinning import thin
 from sb3_trpo import TRPO
 
 ROOT = Path(__file__).parents[2]
 TASKS = [task for tasks in SUITES.values() for task in tasks]
-CELLS = [(algorithm, task) for task in TASKS for algorithm in ALGORITHMS]
+CELLS = [
+    (algorithm, task)
+    for suite, tasks in SUITES.items()
+    for task in tasks
+    for algorithm in CONTESTANTS[suite]
+]
 
 
 # --- configurations -------------------------------------------------------------------------------
@@ -46,10 +52,11 @@ def test_configurations_survive_json(algorithm, task):
 
 
 def test_ours_has_one_setting_per_suite():
-    for suite, tasks in SUITES.items():
+    for suite in ("mujoco", "classic"):
+        tasks = SUITES[suite]
         ours = [{**SETTINGS["trpo"][task], "gamma": None} for task in tasks]
         assert all(setting == ours[0] for setting in ours), suite
-    assert {SETTINGS[name]["Swimmer-v5"]["gamma"] for name in ALGORITHMS} == {0.9999}
+    assert {SETTINGS[name]["Swimmer-v5"]["gamma"] for name in CONTESTANTS["mujoco"]} == {0.9999}
 
 
 def test_peers_run_without_our_package():
@@ -101,7 +108,7 @@ def test_settings_that_mean_nothing_are_refused(settings, complaint):
 
 def test_all_seeds_0_come_first(tmp_path):
     jobs = selection.reported_jobs(tmp_path, list(ALGORITHMS), TASKS, None)
-    assert len(jobs) == 5 * (5 + 5 + 3 + 3) + 4 * 4 * 5
+    assert len(jobs) == 5 * (5 + 5 + 3 + 3) + 4 * 4 * 5 + 2 * 3 * 5 + 2 * 3 * 5
     assert [job.seed for job in jobs] == sorted(job.seed for job in jobs)
     assert len({job.path for job in jobs}) == len(jobs)
     assert seeds("ppo", "Ant-v5") == (0, 1, 2)
@@ -119,8 +126,14 @@ def test_reported_folder_takes_reported_seeds_alone(tmp_path):
 # --- one run --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("task", ["CartPole-v1", "Pendulum-v1"])
-@pytest.mark.parametrize("algorithm", list(ALGORITHMS))
+RUNS = [
+    *((name, task) for task in ("CartPole-v1", "Pendulum-v1") for name in CONTESTANTS["classic"]),
+    *((name, "InvalidActionDiscrete-v0") for name in CONTESTANTS["masked"]),
+    *((name, "CartPoleNoVelocity-v1") for name in CONTESTANTS["memory"]),
+]
+
+
+@pytest.mark.parametrize(("algorithm", "task"), RUNS)
 def test_run_is_whole_after_a_trip_through_its_file(algorithm, task, tmp_path):
     (job,) = selection.trial_jobs(tmp_path, [algorithm], [task], seeds=[3], steps=1600, changes={})
     run = single_run.perform(job.configuration, seed=3)
@@ -136,11 +149,11 @@ def test_run_is_whole_after_a_trip_through_its_file(algorithm, task, tmp_path):
     assert run.evaluation["mean"] == pytest.approx(np.mean(run.evaluation["returns"]))
     returns = run.curve["return"]
     assert run.train_last100 == pytest.approx(np.mean(returns[-100:]))
-    if task == "CartPole-v1":  # raw rewards: one a step
+    if task.startswith("CartPole"):  # raw rewards: one a step
         assert returns == run.curve["length"]
     assert run.curve["cpu_s"] == sorted(run.curve["cpu_s"])
     assert 0 < run.curve["cpu_s"][-1] <= run.cpu_s
-    assert (run.updates is None) == (algorithm != "trpo")
+    assert (run.updates is None) == (algorithm not in ALL_OF_OURS)
     text = job.path.read_text()
     assert os.uname().nodename not in text
     assert str(ROOT) not in text
@@ -238,3 +251,40 @@ def test_time_left_comes_from_runs_of_the_same_kind_or_else_from_all():
     assert durations.expected(hopper) == pytest.approx(1000)
     assert durations.expected(ant) == pytest.approx(2000)
     assert durations.time_left([ant], [(hopper, 400.0)], n_jobs=2) == pytest.approx(1300)
+
+
+# --- tasks of our own -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", SUITES["memory"])
+def test_velocities_are_hidden_and_all_else_is_as_before(task):
+    original = {
+        "CartPoleNoVelocity-v1": "CartPole-v1",
+        "PendulumNoVelocity-v1": "Pendulum-v1",
+        "HalfCheetahNoVelocity-v5": "HalfCheetah-v5",
+    }[task]
+    hidden = {
+        "CartPoleNoVelocity-v1": [1, 3],
+        "PendulumNoVelocity-v1": [2],
+        "HalfCheetahNoVelocity-v5": list(range(8, 17)),
+    }[task]
+    envs = [gym.make(task), gym.make(original)]
+    seen, whole = (env.reset(seed=0)[0] for env in envs)
+    for _ in range(5):
+        np.testing.assert_array_equal(seen, np.delete(whole, hidden))
+        assert envs[0].observation_space.contains(seen)
+        envs[1].action_space.seed(0)
+        action = envs[1].action_space.sample()
+        (seen, *rest), (whole, *expected) = (env.step(action) for env in envs)
+        assert rest[:3] == expected[:3]
+
+
+@pytest.mark.parametrize("task", SUITES["masked"])
+def test_some_actions_are_invalid_and_the_wanted_one_is_not(task):
+    env = gym.make(task)
+    env.reset(seed=0)
+    masks = env.get_wrapper_attr("action_masks")()
+    assert 0 < sum(masks) < len(masks)
+    wanted = env.unwrapped.state
+    _, reward, *_ = env.step(wanted)
+    assert reward == 1

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 from benchmarks.learning import aggregates, experiments, store
-from benchmarks.learning.configurations import SUITES, configuration
+from benchmarks.learning.configurations import configuration
 from benchmarks.learning.figures import smooth
 from benchmarks.learning.report import make_report
 from benchmarks.learning.schedules import linear, scaled
+from benchmarks.learning.suites import SUITES
+from benchmarks.learning.tables import first_step_above
 
 MUJOCO = list(SUITES["mujoco"])
 
@@ -283,3 +285,40 @@ def test_every_variant_changes_our_setting_on_each_of_its_tasks(tmp_path, monkey
 def test_scaled_settings_keep_their_kind():
     assert scaled(0.04, 0.5) == 0.02
     assert scaled(linear(0.04, 0.02), 0.5) == linear(0.02, 0.01)
+
+
+# --- variants -------------------------------------------------------------------------------------
+
+
+def with_curve(run, steps, returns, rows):
+    times = [0.01 * step for step in steps]
+    curve = {**run.curve, "step": steps, "return": returns, "rows": rows, "cpu_s": times}
+    return store.Run(**{**vars(run), "curve": curve})
+
+
+def test_threshold_is_reached_when_the_last_twenty_episodes_are_above_it():
+    task = "CartPoleNoVelocity-v1"
+    run = synthetic("recurrent_trpo", task, 0, 500.0)
+    lucky = with_curve(run, [10, 20, 30], [500.0, 0.0, 450.0], [1, 19, 25])
+    assert first_step_above(lucky, 400.0) == 30  # a single episode is not enough
+    assert first_step_above(lucky, 460.0) is None
+    assert first_step_above(with_curve(run, [10], [500.0], [19]), 400.0) is None
+
+
+def test_report_has_the_variants_beside_their_counterparts(tmp_path):
+    task = "CartPoleNoVelocity-v1"
+    runs = []
+    for algorithm, steps in (("recurrent_trpo", (100, 300)), ("recurrent_ppo", (700, None))):
+        for seed, step in enumerate(steps):
+            run = synthetic(algorithm, task, seed, 490.0 if step else 100.0)
+            runs.append(with_curve(run, [step or 999], [run.evaluation["mean"]], [20]))
+    save(tmp_path / "results", *runs)
+    markdown = report(tmp_path)
+    scores, thresholds = (
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in markdown.splitlines()
+        if line.startswith(f"| {task} |")
+    )
+    assert scores[2:] == ["490.0 ± 0.0 (2)", "295.0 ± 275.8 (2)"]
+    assert thresholds[1:] == ["400", "200 (2 of 2)", "none (1 of 2)"]
+    assert (tmp_path / "report" / "memory_steps.png").exists()

@@ -1,0 +1,82 @@
+"""
+Settings of the variants and of their PPO counterparts, on tasks with masks and with memory.
+
+The counterparts run with the best settings that their own projects publish: "zoo" is rl_zoo3's
+``hyperparams/ppo_lstm.yml``, "docs" sb3_contrib's documentation. What a setting leaves out is the
+default of the constructor.
+"""
+
+from typing import Any
+
+from benchmarks.learning.schedules import linear
+
+Settings = dict[str, Any]
+
+# --- masked actions ----------------------------------------------------------------------------
+
+# Docs, MaskablePPO's example on InvalidActionEnvDiscrete(dim=80, n_invalid_actions=60).
+MASKABLE_PPO: Settings = {"gamma": 0.4}
+MASKABLE_TRPO: Settings = {"gamma": 0.4, "n_steps": 512, "target_kl": 0.05}
+
+# --- memory ------------------------------------------------------------------------------------
+
+# Zoo, CartPoleNoVel-v1, PendulumNoVel-v1 and HalfCheetah-v3.
+RECURRENT_PPO: dict[str, Settings] = {
+    "CartPoleNoVelocity-v1": {
+        "n_envs": 8,
+        "policy": "MlpLstmPolicy",
+        "n_steps": 32,
+        "batch_size": 256,
+        "gae_lambda": 0.8,
+        "gamma": 0.98,
+        "n_epochs": 20,
+        "ent_coef": 0.0,
+        "learning_rate": linear(1e-3),
+        "clip_range": linear(0.2),
+    },
+    "PendulumNoVelocity-v1": {
+        "n_envs": 4,
+        "policy": "MlpLstmPolicy",
+        "n_steps": 1024,
+        "gae_lambda": 0.95,
+        "gamma": 0.9,
+        "n_epochs": 10,
+        "ent_coef": 0.0,
+        "learning_rate": 1e-3,
+        "clip_range": 0.2,
+        "use_sde": True,
+        "sde_sample_freq": 4,
+    },
+    # The entry of all MuJoCo tasks; HalfCheetah's own, for 1 M steps, competes with it.
+    "HalfCheetahNoVelocity-v5": {"normalize": {}, "policy": "MlpLstmPolicy", "gamma": 0.99},
+}
+RECURRENT_TRPO: dict[str, Settings] = {
+    "CartPoleNoVelocity-v1": {
+        "n_envs": 8,
+        "policy": "MlpLstmPolicy",
+        "n_steps": 128,
+        "gamma": 0.98,
+        "target_kl": linear(0.021, 0.001),
+        "learning_rate": linear(1e-3),
+        "policy_kwargs": {"lstm_hidden_size": 64},
+    },
+    "PendulumNoVelocity-v1": {
+        "n_envs": 4,
+        "policy": "MlpLstmPolicy",
+        "n_steps": 512,
+        "gamma": 0.9,
+        "target_kl": 0.02,
+        "n_critic_updates": 15,
+        "policy_kwargs": {"lstm_hidden_size": 64},
+    },
+    "HalfCheetahNoVelocity-v5": {
+        "n_envs": 4,
+        "normalize": {},
+        "policy": "MlpLstmPolicy",
+        "n_steps": 512,
+        "gamma": 0.99,
+        "target_kl": 0.04,
+        "learning_rate": linear(1e-3),
+        "policy_kwargs": {"log_std_init": -0.5, "lstm_hidden_size": 128},
+    },
+}
