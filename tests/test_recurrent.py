@@ -349,6 +349,41 @@ class WithoutVelocities(gym.ObservationWrapper):
         return observation[[0, 2]]
 
 
+class Cue(gym.Env):
+    """Shows a cue once; from then on the right action is the cue."""
+
+    observation_space = spaces.Box(-1, 1, (1,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.cue, self.t = int(self.np_random.integers(2)), 0
+        return np.array([2 * self.cue - 1], np.float32), {}
+
+    def step(self, action):
+        self.t += 1
+        return np.zeros(1, np.float32), float(action == self.cue), self.t > 30, False, {}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_cue_is_remembered_for_thirty_steps(seed):
+    env = make_vec_env(Cue, 16, seed=seed)
+    model = RecurrentTRPO(
+        "MlpLstmPolicy",
+        env,
+        n_steps=128,
+        target_kl=0.03,
+        policy_kwargs={"lstm_hidden_size": 32},
+        seed=seed,
+        device="cpu",
+    )
+    scores = []
+    for _ in range(5):
+        model.learn(10_000, reset_num_timesteps=False)
+        scores.append(evaluate_policy(model, env, n_eval_episodes=50)[0])
+    assert max(scores) == 31  # without memory 16: the cue itself, and half of the rest
+
+
 @pytest.mark.slow
 def test_memory_makes_up_for_hidden_velocities():
     scores = {}

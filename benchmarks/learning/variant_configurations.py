@@ -16,7 +16,7 @@ Settings = dict[str, Any]
 
 # Docs, MaskablePPO's example on InvalidActionEnvDiscrete(dim=80, n_invalid_actions=60).
 MASKABLE_PPO: Settings = {"gamma": 0.4}
-MASKABLE_TRPO: Settings = {"gamma": 0.4, "n_steps": 512, "target_kl": 0.05}
+MASKABLE_TRPO: Settings = {"gamma": 0.4, "n_steps": 512, "target_kl": linear(0.06, 0.005)}
 
 # --- memory ------------------------------------------------------------------------------------
 
