@@ -365,7 +365,7 @@ class Cue(gym.Env):
         return np.zeros(1, np.float32), float(action == self.cue), self.t > 30, False, {}
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_cue_is_remembered_for_thirty_steps(seed):
     env = make_vec_env(Cue, 16, seed=seed)
     model = RecurrentTRPO(
@@ -377,11 +377,11 @@ def test_cue_is_remembered_for_thirty_steps(seed):
         seed=seed,
         device="cpu",
     )
-    scores = []
-    for _ in range(5):
+    score = 0.0
+    while score < 31 and model.num_timesteps < 50_000:
         model.learn(10_000, reset_num_timesteps=False)
-        scores.append(evaluate_policy(model, env, n_eval_episodes=50)[0])
-    assert max(scores) == 31  # without memory 16: the cue itself, and half of the rest
+        score, _ = evaluate_policy(model, env, n_eval_episodes=50)
+    assert score == 31  # without memory 16: the cue itself, and half of the rest
 
 
 @pytest.mark.slow

@@ -63,10 +63,10 @@ RECURRENT_TRPO: dict[str, Settings] = {
     "PendulumNoVelocity-v1": {
         "n_envs": 4,
         "policy": "MlpLstmPolicy",
-        "n_steps": 512,
+        "n_steps": 256,
         "gamma": 0.9,
-        "target_kl": 0.02,
-        "n_critic_updates": 15,
+        "target_kl": linear(0.04, 0.005),
+        "learning_rate": linear(2e-3),
         "policy_kwargs": {"lstm_hidden_size": 64},
     },
     "HalfCheetahNoVelocity-v5": {

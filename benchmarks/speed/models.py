@@ -19,7 +19,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from benchmarks.learning.models import algorithm_class
 
 OURS, CONTRIB, PPO, A2C = "trpo", "contrib_trpo", "ppo", "a2c"
-TASK = "HalfCheetah-v5"
+MASKABLE, MASKABLE_PPO = "maskable_trpo", "maskable_ppo"
+RECURRENT, RECURRENT_PPO = "recurrent_trpo", "recurrent_ppo"
+TASK, MASKED_TASK = "HalfCheetah-v5", "InvalidActionDiscrete-v0"
 _ROWS_PER_PASS = 256
 _OF_THE_RUN = ("seed", "verbose", "stats_window_size", "tensorboard_log", "_init_setup_model")
 
@@ -55,10 +57,10 @@ def build(
     return model
 
 
-def real_env(n_envs: int, seed: int) -> VecEnv:
+def real_env(n_envs: int, seed: int, *, task: str = TASK) -> VecEnv:
     """Make the task's environments as SB3 does: a DummyVecEnv of Monitors."""
     mujoco.set_mju_user_warning(_say_unless_known)
-    return make_vec_env(TASK, n_envs, seed=seed)
+    return make_vec_env(task, n_envs, seed=seed)
 
 
 def _say_unless_known(message: str) -> None:

@@ -8,15 +8,26 @@ from typing import Any
 from benchmarks.speed.evaluation import Record, Value, exponent, memory_share, speedup
 from benchmarks.speed.gpu import gpu_actor_step
 from benchmarks.speed.growth import growth_with_batch, growth_with_parameters, image_update
-from benchmarks.speed.models import A2C, CONTRIB, OURS, PPO
+from benchmarks.speed.models import (
+    A2C,
+    CONTRIB,
+    MASKABLE,
+    MASKABLE_PPO,
+    OURS,
+    PPO,
+    RECURRENT,
+    RECURRENT_PPO,
+)
 from benchmarks.speed.shares import shares
 from benchmarks.speed.sizes import Sizes
 from benchmarks.speed.updates import actor_step, whole_update, wide_actor_step
-from benchmarks.speed.whole_learn import RANDOM_ACTIONS, eight_envs, one_env
+from benchmarks.speed.whole_learn import RANDOM_ACTIONS, eight_envs, masked, memory, one_env
 
 EXPERIMENTS: dict[str, Callable[[Sizes, Collection[str]], Record]] = {
     "one_env": one_env,
     "eight_envs": eight_envs,
+    "masked": masked,
+    "memory": memory,
     "actor_step": actor_step,
     "wide_actor_step": wide_actor_step,
     "whole_update": whole_update,
@@ -67,10 +78,12 @@ def _against(
     experiment: str,
     theirs: str,
     mark: float | None,
+    *,
+    ours: str = OURS,
     **keywords: Any,
 ) -> Row:
-    evaluate = partial(speedup, ours=OURS, theirs=theirs)
-    return Row(name, what, experiment, (OURS, theirs), evaluate, mark, **keywords)
+    evaluate = partial(speedup, ours=ours, theirs=theirs)
+    return Row(name, what, experiment, (ours, theirs), evaluate, mark, **keywords)
 
 
 def _growth(name: str, what: str, experiment: str, **keywords: Any) -> Row:
@@ -87,6 +100,22 @@ ROWS = (
         "share-8", "learn(), 8 envs, of random actions", "eight_envs", RANDOM_ACTIONS, mark=0.65
     ),
     _against("share-1", "learn(), 1 env, of random actions", "one_env", RANDOM_ACTIONS, mark=None),
+    _against(
+        "learn-masked",
+        "MaskableTRPO's learn(), against MaskablePPO",
+        "masked",
+        MASKABLE_PPO,
+        1.5,
+        ours=MASKABLE,
+    ),
+    _against(
+        "learn-memory",
+        "RecurrentTRPO's learn(), against RecurrentPPO",
+        "memory",
+        RECURRENT_PPO,
+        1.5,
+        ours=RECURRENT,
+    ),
     _against("actor", "actor step, 15 products, 17 → 6", "actor_step", CONTRIB, 4.0, aim=5),
     _against(
         "actor-wide", "actor step, 15 products, 348 → 17", "wide_actor_step", CONTRIB, 2.0, aim=2.5
