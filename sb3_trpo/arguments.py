@@ -117,6 +117,29 @@ def check_arguments(model: "TRPO") -> None:
     _check_observation_space(model)
 
 
+def buffer_class_for(
+    model: "TRPO", of_dicts: type[RolloutBuffer], of_arrays: type[RolloutBuffer]
+) -> type[RolloutBuffer]:
+    """
+    Return the class of a variant's rollout buffer: the user's, or by the observation space.
+
+    :param model: with all its hyperparameters set
+    :param of_dicts: for Dict observations
+    :param of_arrays: for all others
+    :return: the class
+    :raises ValueError: the user's is a subclass of neither
+    """
+    given: type[RolloutBuffer] | None = model.rollout_buffer_class
+    if given is None:
+        return of_dicts if isinstance(model.observation_space, spaces.Dict) else of_arrays
+    if not issubclass(given, (of_dicts, of_arrays)):
+        raise ValueError(
+            f"rollout_buffer_class must be None or a subclass of {of_arrays.__name__} or "
+            f"{of_dicts.__name__}, got {given!r}"
+        )
+    return given
+
+
 def _check_observation_space(model: "TRPO") -> None:
     space, policy_class, kwargs = model.observation_space, model.policy_class, model.policy_kwargs
     if not isinstance(space, _OBSERVATION_SPACES):

@@ -25,6 +25,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_trpo.arguments import buffer_class_for
 from sb3_trpo.batch import FIELDS, Batch, rollout_fields, whole_rollout
 from sb3_trpo.mlp import MlpPass, plain_actor
 from sb3_trpo.mlp_actor import PlainActor
@@ -202,16 +203,7 @@ class MaskableTRPO(TRPO):
             self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
         )
         self.policy = cast(Any, policy.to(self.device))
-        if self.rollout_buffer_class is None:
-            is_dict = isinstance(self.observation_space, spaces.Dict)
-            self.rollout_buffer_class = (
-                MaskableDictRolloutBuffer if is_dict else MaskableRolloutBuffer
-            )
-        if not issubclass(self.rollout_buffer_class, _BUFFERS):
-            raise ValueError(
-                "rollout_buffer_class must be None or a subclass of MaskableRolloutBuffer or "
-                f"MaskableDictRolloutBuffer, got {self.rollout_buffer_class!r}"
-            )
+        self.rollout_buffer_class = buffer_class_for(self, *_BUFFERS)
         self.rollout_buffer = self.rollout_buffer_class(
             self.n_steps,
             cast(Any, self.observation_space),

@@ -20,6 +20,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 
+from sb3_trpo.arguments import buffer_class_for
 from sb3_trpo.batch import Batch
 from sb3_trpo.lstm import States
 from sb3_trpo.lstm_actor import PlainRecurrentActor, recurrent_network
@@ -69,22 +70,13 @@ class RecurrentTRPO(TRPO):
         )
         self.policy = cast(Any, policy.to(self.device))
         lstm = cast(RecurrentActorCriticPolicy, self.policy).lstm_actor
-        if self.rollout_buffer_class is None:
-            is_dict = isinstance(self.observation_space, spaces.Dict)
-            self.rollout_buffer_class = (
-                RecurrentDictRolloutBuffer if is_dict else RecurrentRolloutBuffer
-            )
-        if not issubclass(self.rollout_buffer_class, _BUFFERS):
-            raise ValueError(
-                "rollout_buffer_class must be None or a subclass of RecurrentRolloutBuffer or "
-                f"RecurrentDictRolloutBuffer, got {self.rollout_buffer_class!r}"
-            )
-        self.rollout_buffer = self.rollout_buffer_class(
+        self.rollout_buffer_class = buffer_class_for(self, *_BUFFERS)
+        self.rollout_buffer = cast(Any, self.rollout_buffer_class)(
             self.n_steps,
-            cast(Any, self.observation_space),
+            self.observation_space,
             self.action_space,
-            cast(Any, (self.n_steps, lstm.num_layers, self.n_envs, lstm.hidden_size)),
-            cast(Any, self.device),
+            (self.n_steps, lstm.num_layers, self.n_envs, lstm.hidden_size),
+            self.device,
             gamma=self.gamma,
             gae_lambda=self.gae_lambda,
             n_envs=self.n_envs,
