@@ -89,7 +89,7 @@ class LstmPass:
     def _run(self) -> None:
         times_recurrent = multiplier(self._recurrent, self._shape[1])
         hidden, cells = self._hidden.unbind(), self._cells.unbind()
-        rows = zip(gates_of(self._gates), self._cell_tanh.unbind(), strict=True)
+        rows = zip(_by_timestep(self._gates), self._cell_tanh.unbind(), strict=True)
         for t, ((whole, sigmoid, i, f, g, o), cell_tanh) in enumerate(rows):
             whole += times_recurrent(hidden[t])
             sigmoid.sigmoid_()
@@ -208,7 +208,7 @@ class LstmPass:
         return self._hidden[:-1].flatten(0, 1)
 
 
-def gates_of(gates: th.Tensor) -> list[tuple[th.Tensor, ...]]:
+def _by_timestep(gates: th.Tensor) -> list[tuple[th.Tensor, ...]]:
     """View (L, S, 4, units): per timestep all gates side by side, i and f, i, f, g, o."""
     parts = [gates.flatten(2), gates[:, :, :2], *gates.unbind(2)]
     return list(zip(*(part.unbind() for part in parts), strict=True))

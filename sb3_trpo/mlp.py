@@ -3,8 +3,8 @@ Plain multi-layer perceptrons in closed form: SB3's default networks without aut
 
 At SB3's sizes (two layers of 64 units) most of a pass goes into bookkeeping: module calls, graph
 nodes, a kernel per tensor. The formulas of a perceptron are short: what such a network is, and its
-products with a Jacobian, stand here; ``mlp_actor.py``, ``mlp_critic.py`` and ``rollouts.py`` use
-them. Whatever is not such a network takes the general path, with the same result to rounding.
+products with a Jacobian, stand here; actors, critics and rollouts use them. Whatever is not such a
+network takes the general path, with the same result to rounding.
 """
 
 from collections.abc import Callable, Sequence

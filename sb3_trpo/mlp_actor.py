@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch as th
 from stable_baselines3.common.distributions import (
@@ -176,7 +176,7 @@ class PlainActor:
     """
 
     def __init__(self, policy: ActorCriticPolicy, mlp: PlainMlp, head: Head | None = None) -> None:
-        self._policy, self._mlp = policy, mlp
+        self._policy = policy
         self._network: Network = mlp
         self._head = head or partial(_sb3_distribution, policy)
         self._flatten = flat_observations(policy)
@@ -205,7 +205,7 @@ class PlainActor:
         return PlainActorLinearisation(self._policy, self._network, forward, head, distribution_map)
 
     def _pass(self, batch: Batch) -> NetworkPass:
-        return MlpPass(self._mlp, self._flatten(batch.observations))
+        return MlpPass(cast(PlainMlp, self._network), self._flatten(batch.observations))
 
 
 def _sb3_distribution(policy: ActorCriticPolicy, _: Batch, forward: NetworkPass) -> Distribution:

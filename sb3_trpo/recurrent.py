@@ -95,6 +95,11 @@ class RecurrentTRPO(TRPO):
     def _collect_generally(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_steps: int
     ) -> bool:
+        if getattr(self.policy, "squash_output", False):
+            raise ValueError(
+                "squash_output must be False for a recurrent policy that is modified, got True: "
+                "sb3_contrib's loop would clip its actions where predict() rescales them"
+            )
         collect = RecurrentPPO.collect_rollouts  # which asks no more of a model than there is here
         return collect(cast(Any, self), env, callback, rollout_buffer, n_steps)
 

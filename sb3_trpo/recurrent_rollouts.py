@@ -3,7 +3,9 @@ Collecting a rollout with sb3_contrib's recurrent policies: the actor alone at e
 
 The critic's LSTM goes through the rollout when it is whole, with features and heads in batches, or
 as far as a callback asks. Actions, log-probabilities, values, returns, stored states and the state
-of the random generators are those of ``sb3_contrib.RecurrentPPO``'s loop, to rounding.
+of the random generators are those of ``sb3_contrib.RecurrentPPO``'s loop, to rounding; squashed
+actions are rescaled to the space's bounds, as ``predict`` does, where that loop clips them.
+``_last_lstm_states`` of the model is brought up to date when the rollout is whole.
 """
 
 from collections.abc import Callable
@@ -38,8 +40,7 @@ class RecurrentRollout(FastRollout):
     ) -> None:
         super().__init__(model, env, callback, buffer)
         self._recurrent: Any = model.policy
-        last = cast(tuple[States, States], model._last_lstm_states)
-        self._states, self._critic_states = last  # before the step to come, and before _n_valued's
+        self._begin()
         self._n_valued = 0
         recurrent = self._recurrent
         self._step_actor = _step_of(recurrent.lstm_actor)
@@ -47,6 +48,11 @@ class RecurrentRollout(FastRollout):
         self._plain_head = plain_head_of_actor(self._policy)
         self._actor_units: list[th.Tensor] = []
         self._critic_units: list[th.Tensor] = []
+
+    def _begin(self) -> None:
+        # Before the timestep to come, and before that of _n_valued.
+        last = cast(tuple[States, States], cast(Any, self._model)._last_lstm_states)
+        self._states, self._critic_states = last
 
     @staticmethod
     def buffers() -> tuple[type[RolloutBuffer], ...]:
@@ -61,12 +67,25 @@ class RecurrentRollout(FastRollout):
         :return: False if the callback ended the rollout early
         :raises ValueError: an observation is not finite
         """
-        model = cast("RecurrentTRPO", self._model)
         try:
             return super().collect(n_steps)
         finally:  # wherever it ended, the states go with the last observation
-            self._remember(self._buffer.pos)
-            model._last_lstm_states = RNNStates(self._states, self._critic_states)
+            try:
+                self._remember(self._buffer.pos)
+            finally:
+                self._hand_over()
+
+    def _hand_over(self) -> None:
+        model = cast("RecurrentTRPO", self._model)
+        model._last_lstm_states = RNNStates(self._states, self._critic_states)
+
+    def _finish(self, n_steps: int) -> th.Tensor:
+        last_values = super()._finish(n_steps)
+        self._hand_over()  # before callbacks see the rollout's end
+        return last_values
+
+    def _after(self, last_values: th.Tensor) -> dict[str, Callable[[], Any]]:  # noqa: ARG002
+        return {}  # sb3_contrib's loop shows those of the last step
 
     @th.no_grad()
     def _act(self, observations: Any) -> Acted:
@@ -96,58 +115,79 @@ class RecurrentRollout(FastRollout):
 
     def _deferred(self, observations: Any, acted: Acted) -> dict[str, Callable[[], Any]]:
         starts = cast(np.ndarray, self._model._last_episode_starts)
-        step = self._buffer.pos
+        step, of_actor = self._buffer.pos, (self._next_units, self._next_states)
 
         def valued() -> tuple[th.Tensor, States]:
             self._remember(step)
-            units, states = self._units_of_critic(observations, starts)
+            if step < self._n_valued:  # read after the step was stored
+                return self._values_of(self._critic_units[step]), self._critic_states_after(step)
+            units, states = self._step_critic_on(observations, starts, of_actor)
             return self._values_of(units), states
 
         return {
             **super()._deferred(observations, acted),
             "episode_starts": lambda: th.as_tensor(starts, dtype=th.float32, device=self._device),
             "values": lambda: valued()[0],
-            "lstm_states": lambda: RNNStates(self._next_states, valued()[1]),
+            "lstm_states": lambda: RNNStates(of_actor[1], valued()[1]),
         }
 
     @th.no_grad()
-    def _units_of_critic(self, observations: Any, starts: np.ndarray) -> tuple[th.Tensor, States]:
-        """Return the inputs (E, units) of the critic's head for this timestep, and new states."""
+    def _step_critic_on(
+        self, observations: Any, starts: np.ndarray, of_actor: tuple[th.Tensor, States]
+    ) -> tuple[th.Tensor, States]:
+        """Return the inputs (E, units) of the critic's head for one timestep, and new states."""
+        units, states = of_actor
         if self._recurrent.shared_lstm:
-            return self._next_units, self._next_states
+            return units, states
         features = self._features(observations, self._policy.vf_features_extractor)
         if self._step_critic is None:
-            return self._recurrent.critic(features), self._next_states
+            return self._recurrent.critic(features), states
         return self._step_critic(features, _resumed(self._critic_states, starts))
+
+    def _critic_states_after(self, step: int) -> States:
+        """Return the critic's states (layers, E, units) after a timestep that it went through."""
+        if step + 1 == self._n_valued:
+            return self._critic_states
+        hidden, cell = (
+            th.as_tensor(getattr(self._buffer, f"{part}_states_vf")[step + 1], device=self._device)
+            for part in ("hidden", "cell")
+        )
+        return hidden, cell
 
     @th.no_grad()
     def _remember(self, n_steps: int) -> None:
         """Take the critic through the stored timesteps before ``n_steps``."""
         first, buffer = self._n_valued, cast(Any, self._buffer)
-        self._n_valued = n_steps
-        if first == n_steps:
+        if n_steps <= first:
             return
-        if self._step_critic is None:  # its states are the actor's
-            for part in ("hidden", "cell"):
-                stored = getattr(buffer, f"{part}_states_pi")
-                getattr(buffer, f"{part}_states_vf")[first:n_steps] = stored[first:n_steps]
-            self._critic_states = self._states
-        if self._recurrent.shared_lstm:
-            self._critic_units += self._actor_units[first:n_steps]
-            return
-        stored = map_arrays(
-            buffer.observations, lambda x: x[first:n_steps].reshape(-1, *x.shape[2:])
-        )
-        features = self._features(stored, self._policy.vf_features_extractor)
-        by_step = features.view(-1, buffer.n_envs, features.shape[-1]).unbind()
         if self._step_critic is None:
-            self._critic_units += [self._recurrent.critic(rows) for rows in by_step]
+            self._remember_without_lstm(first, n_steps)
             return
-        for step, rows in enumerate(by_step, start=first):
+        features = self._stored_features(first, n_steps).view(n_steps - first, buffer.n_envs, -1)
+        for step, rows in enumerate(features.unbind(), start=first):
             self._keep(step, "vf", self._critic_states)
             states = _resumed(self._critic_states, buffer.episode_starts[step])
-            units, self._critic_states = self._step_critic(rows, states)
+            units, states = self._step_critic(rows, states)
             self._critic_units.append(units)
+            self._critic_states, self._n_valued = states, step + 1
+
+    def _remember_without_lstm(self, first: int, n_steps: int) -> None:
+        for part in ("hidden", "cell"):  # its states are the actor's
+            stored = getattr(self._buffer, f"{part}_states_pi")
+            getattr(self._buffer, f"{part}_states_vf")[first:n_steps] = stored[first:n_steps]
+        if self._recurrent.shared_lstm:
+            self._critic_units += self._actor_units[first:n_steps]
+        else:
+            units = self._recurrent.critic(self._stored_features(first, n_steps))
+            self._critic_units += units.split(self._buffer.n_envs)
+        self._critic_states, self._n_valued = self._states, n_steps
+
+    def _stored_features(self, first: int, n_steps: int) -> th.Tensor:
+        """Features ((n_steps − first) · E, …) of the critic for stored timesteps."""
+        stored = map_arrays(
+            self._buffer.observations, lambda x: x[first:n_steps].reshape(-1, *x.shape[2:])
+        )
+        return self._features(stored, self._policy.vf_features_extractor)
 
     def _features(self, observations: Any, extractor: th.nn.Module) -> th.Tensor:
         """Features (n, …) of any number of observations, some at a time."""
@@ -173,27 +213,25 @@ class RecurrentRollout(FastRollout):
         return self._values_of(th.cat(self._critic_units))
 
     def _terminal_values(self) -> th.Tensor:
-        def after(part: str, last: th.Tensor) -> th.Tensor:
-            stored = getattr(self._buffer, f"{part}_states_vf")
-            return th.stack(
-                [
-                    th.as_tensor(stored[step + 1][:, index], device=self._device)
-                    if step + 1 < self._n_valued
-                    else last[:, index]
-                    for step, index, _ in self._truncated
-                ],
-                dim=1,
-            )
+        observations = self._terminal_observations()
+        after = [self._critic_states_after(step) for step, *_ in self._truncated]
+        indices = [index for _, index, _ in self._truncated]
+        hidden, cell = (
+            th.stack([states[part][:, i] for states, i in zip(after, indices, strict=True)], dim=1)
+            for part in (0, 1)
+        )
+        going_on = th.zeros(len(indices), device=self._device)
+        values = []
+        for start in range(0, len(indices), ROWS_PER_PASS):
+            rows = slice(start, start + ROWS_PER_PASS)
 
-        states = tuple(
-            after(part, last)
-            for part, last in zip(("hidden", "cell"), self._critic_states, strict=True)
-        )
-        going_on = th.zeros(len(self._truncated), device=self._device)
-        values: th.Tensor = self._recurrent.predict_values(
-            self._terminal_observations(), states, going_on
-        )
-        return values
+            def some(array: th.Tensor, rows: slice = rows) -> th.Tensor:
+                return array[rows]
+
+            states = hidden[:, rows].contiguous(), cell[:, rows].contiguous()
+            few = map_arrays(observations, some)
+            values.append(self._recurrent.predict_values(few, states, going_on[rows]))
+        return th.cat(values)
 
     def _last_values(self) -> th.Tensor:
         observations = obs_as_tensor(cast(Any, self._model._last_obs), self._device)

@@ -89,6 +89,7 @@ class FastRollout:
         shared = callback.locals
         self._locals = shared if isinstance(shared, RolloutLocals) else RolloutLocals({})
         self._acted: list[Acted] = []
+        self._thunks: dict[str, Callable[[], Any]] = {}
         self._action_shape = cast(tuple[int, ...], model.action_space.shape)
         space = model.action_space
         self._bounds = (space.low, space.high) if isinstance(space, spaces.Box) else None
@@ -127,16 +128,24 @@ class FastRollout:
             }
         )
         self._callback.on_rollout_start()
+        self._begin()
         for step in range(n_steps):
             if model.use_sde and model.sde_sample_freq > 0 and step % model.sde_sample_freq == 0:
                 self._policy.reset_noise(env.num_envs)
             if not self._step(step):
                 return False
-        last_values = self._finish(n_steps)
-        self._locals.defer(values=lambda: last_values)
+        self._thunks.update(self._after(self._finish(n_steps)))
+        self._locals.defer(**self._thunks)
         self._callback.update_locals(self._locals)
         self._callback.on_rollout_end()
         return True
+
+    def _begin(self) -> None:
+        """Take over what a callback may have set at the rollout's start."""
+
+    def _after(self, last_values: th.Tensor) -> dict[str, Callable[[], Any]]:
+        """Return which of the last step's costly variables are others at the rollout's end."""
+        return {"values": lambda: last_values}
 
     def _step(self, step: int) -> bool:
         model = self._model
@@ -162,7 +171,8 @@ class FastRollout:
                 "infos": infos,
             }
         )
-        self._locals.defer(**self._deferred(observations, acted))
+        self._thunks = self._deferred(observations, acted)
+        self._locals.defer(**self._thunks)
         self._callback.update_locals(self._locals)
         if not self._callback.on_step():
             return False

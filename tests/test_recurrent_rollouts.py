@@ -5,6 +5,7 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
+from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 
@@ -12,7 +13,7 @@ from sb3_trpo import RecurrentTRPO
 from sb3_trpo.recurrent_rollouts import RecurrentRollout
 from sb3_trpo.rollouts import collects_fast
 from tests.test_recurrent import CRITICS
-from tests.test_rollouts import IMAGE, N_ENVS, N_STEPS, Replay, Watcher
+from tests.test_rollouts import IMAGE, N_ENVS, N_STEPS, Replay, Watcher, _array
 from tests.test_spaces import ACTIONS, OBSERVATIONS
 
 BOX, VECTOR = ACTIONS["vector"], OBSERVATIONS["vector"]
@@ -163,6 +164,94 @@ def test_rollout_that_a_callback_ends_leaves_the_states_of_its_last_stored_step(
     for left, right in zip(*states, strict=True):
         assert left.any()
         assert th.allclose(left, right, rtol=0, atol=1e-6)
+
+
+class AtTheEnds(BaseCallback):
+    """Sets the states at a rollout's start, and reads all there is at its end."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def _on_rollout_start(self):
+        ones = [(th.ones(1, N_ENVS, 8), th.ones(1, N_ENVS, 8)) for _ in range(2)]
+        self.model._last_lstm_states = RNNStates(*ones)
+        self.model._last_episode_starts = np.zeros(N_ENVS, dtype=bool)
+
+    def _on_step(self):
+        return True
+
+    def _on_rollout_end(self):
+        names = ["values", "log_probs", "obs_tensor", "episode_starts"]
+        self.seen.append({name: _array(self.locals[name]) for name in names})
+        for states in (self.locals["lstm_states"], self.model._last_lstm_states):
+            flat = [state for pair in states for state in pair]
+            self.seen[-1].update({f"{len(self.seen[-1])}": _array(state) for state in flat})
+
+
+@pytest.mark.parametrize("critic", CRITICS)
+def test_callbacks_of_a_rollouts_ends_set_and_see_what_they_do_in_sb3_contribs_loop(
+    critic, monkeypatch
+):
+    seen, first = [], []
+    for fast in (False, True):
+        callback = AtTheEnds()
+        _, buffers, _ = collected(fast, monkeypatch, f"vector, critic {critic}", callback)
+        seen.append(callback.seen)
+        first.append(buffers[1]["hidden_states_vf"])
+    assert first[0][0].min() == 1
+    assert np.allclose(*first, rtol=0, atol=1e-6)
+    for left, right in zip(*seen, strict=True):
+        assert left.keys() == right.keys()
+        for name in left:
+            assert np.allclose(left[name], right[name], rtol=0, atol=1e-6), name
+
+
+@pytest.mark.parametrize("n_calls", [3, 12])
+def test_states_go_with_the_last_observation_wherever_an_interruption_falls(n_calls, monkeypatch):
+    def made():
+        kwargs = {"lstm_hidden_size": 8}
+        env = Replay(VECTOR, BOX)
+        return RecurrentTRPO(
+            "MlpLstmPolicy", env, n_steps=N_STEPS, seed=1, device="cpu", policy_kwargs=kwargs
+        )
+
+    undisturbed, model = made(), made()
+    undisturbed.learn(N_STEPS * N_ENVS, callback=lambda *_: undisturbed.num_timesteps < N_ENVS * 21)
+    calls, keep = 0, RecurrentRollout._keep
+
+    def interrupted(self, step, whose, states):
+        nonlocal calls
+        calls += whose == "vf"
+        if calls == n_calls:
+            calls += 1
+            raise KeyboardInterrupt
+        keep(self, step, whose, states)
+
+    monkeypatch.setattr(RecurrentRollout, "_keep", interrupted)
+
+    def callback(locals_, _):  # reads the critic's values in the middle: there it is interrupted
+        return model.num_timesteps < 21 * N_ENVS or locals_["values"] is not None
+
+    with pytest.raises(KeyboardInterrupt):
+        model.learn(N_STEPS * N_ENVS, callback=callback)
+    for theirs, ours in zip(undisturbed._last_lstm_states, model._last_lstm_states, strict=True):
+        for left, right in zip(theirs, ours, strict=True):
+            assert th.allclose(left, right, rtol=0, atol=1e-6)
+
+
+def test_squashed_actions_reach_the_environment_as_predict_would_send_them():
+    space = spaces.Box(-3, 1, (2,), np.float32)
+    options = {"use_sde": True, "n_steps": N_STEPS, "seed": 1, "device": "cpu"}
+    kwargs = {"squash_output": True, "lstm_hidden_size": 8}
+    env = Replay(VECTOR, space)
+    model = RecurrentTRPO("MlpLstmPolicy", env, policy_kwargs=kwargs, **options)
+    model.learn(N_STEPS * N_ENVS)
+    buffer = model.rollout_buffer
+    np.testing.assert_allclose(np.array(env.taken), 2 * (buffer.actions + 1) - 3, atol=1e-5)
+    own = RecurrentTRPO(OwnPolicy, Replay(VECTOR, space), policy_kwargs=kwargs, **options)
+    with pytest.raises(ValueError, match=r"squash_output must be False .* got True"):
+        own.learn(N_STEPS * N_ENVS)
 
 
 class OwnPolicy(RecurrentActorCriticPolicy):

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from benchmarks.learning.store import Run
 from benchmarks.learning.suites import ALGORITHMS
 
-# Told apart by readers with any colour vision (Okabe and Ito); one colour per algorithm everywhere.
+# Told apart by readers with any colour vision (Okabe and Ito); a variant has its kind's colour.
 _BLUE, _ORANGE, _GREEN, _PINK = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 COLOURS = dict(
     zip(ALGORITHMS, (_BLUE, _ORANGE, _GREEN, _PINK, _BLUE, _GREEN, _BLUE, _GREEN), strict=True)

@@ -67,7 +67,7 @@ def _compare(
     runners = [
         Contender(
             name,
-            _stepping(n_envs, n_timesteps)
+            _stepping(n_envs, n_timesteps, task)
             if name == RANDOM_ACTIONS
             else _learning(partial(model_of, name), n_steps * n_envs, n_timesteps),
         )
@@ -99,9 +99,9 @@ def _learning(
     return prepare
 
 
-def _stepping(n_envs: int, n_timesteps: int) -> Callable[[int], Callable[[], float]]:
+def _stepping(n_envs: int, n_timesteps: int, task: str) -> Callable[[int], Callable[[], float]]:
     def prepare(number: int) -> Callable[[], float]:
-        env = real_env(n_envs, max(number, 0))
+        env = real_env(n_envs, max(number, 0), task=task)
         space, rng = env.action_space, np.random.default_rng(max(number, 0))
         shape = (n_timesteps // n_envs, n_envs, *space.shape)
         actions = rng.uniform(space.low, space.high, shape).astype(space.dtype)

@@ -66,4 +66,6 @@ def test_table_has_each_factors_effect_in_units_of_the_marks():
     ]
     lines = screening.table(runs).splitlines()
     assert lines[2 + 3].endswith("| +0.50 | +0.50 | +0.50 | +0.50 | +0.50 | +0.50 |")
+    gamma = next(line for line in lines if screening.GAMMA in line)
+    assert gamma.endswith("| +0.00 | +0.00 | +0.00 | +0.00 | fixed | +0.00 |")
     assert lines[2].endswith("| +0.00 | +0.00 | +0.00 | +0.00 | +0.00 | +0.00 |")
