@@ -21,13 +21,19 @@ from benchmarks.speed.models import (
 from benchmarks.speed.shares import shares
 from benchmarks.speed.sizes import Sizes
 from benchmarks.speed.updates import actor_step, whole_update, wide_actor_step
-from benchmarks.speed.whole_learn import RANDOM_ACTIONS, eight_envs, masked, memory, one_env
+from benchmarks.speed.whole_learn import (
+    RANDOM_ACTIONS,
+    eight_envs,
+    one_env,
+    with_masks,
+    with_memory,
+)
 
 EXPERIMENTS: dict[str, Callable[[Sizes, Collection[str]], Record]] = {
     "one_env": one_env,
     "eight_envs": eight_envs,
-    "masked": masked,
-    "memory": memory,
+    "with_masks": with_masks,
+    "with_memory": with_memory,
     "actor_step": actor_step,
     "wide_actor_step": wide_actor_step,
     "whole_update": whole_update,
@@ -103,7 +109,7 @@ ROWS = (
     _against(
         "learn-masked",
         "MaskableTRPO's learn(), against MaskablePPO",
-        "masked",
+        "with_masks",
         MASKABLE_PPO,
         1.5,
         ours=MASKABLE,
@@ -111,7 +117,7 @@ ROWS = (
     _against(
         "learn-memory",
         "RecurrentTRPO's learn(), against RecurrentPPO",
-        "memory",
+        "with_memory",
         RECURRENT_PPO,
         1.5,
         ours=RECURRENT,

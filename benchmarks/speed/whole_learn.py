@@ -25,12 +25,12 @@ def eight_envs(sizes: Sizes, contenders: Collection[str]) -> dict[str, Any]:
     return _compare(sizes, contenders, n_envs=8, n_steps=sizes.n_steps_of_eight)
 
 
-def masked(sizes: Sizes, contenders: Collection[str]) -> dict[str, Any]:
+def with_masks(sizes: Sizes, contenders: Collection[str]) -> dict[str, Any]:
     """Time ``learn()`` on a task with invalid actions, all at their defaults."""
     return _compare(sizes, contenders, n_envs=1, n_steps=sizes.n_steps, task=MASKED_TASK)
 
 
-def memory(sizes: Sizes, contenders: Collection[str]) -> dict[str, Any]:
+def with_memory(sizes: Sizes, contenders: Collection[str]) -> dict[str, Any]:
     """Time ``learn()`` with an LSTM, all at their defaults."""
     lstm = {"policy": "MlpLstmPolicy"}
     return _compare(sizes, contenders, n_envs=1, n_steps=sizes.n_steps, **lstm)

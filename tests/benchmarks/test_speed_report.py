@@ -121,12 +121,13 @@ def test_the_table_says_what_is_met_and_what_failed():
 def test_a_row_needs_its_contenders_alone():
     assert needed(["learn-ppo"]) == {"one_env": [OURS, PPO]}
     assert needed(["share-8", "learn-8"]) == {"eight_envs": [OURS, CONTRIB, RANDOM_ACTIONS]}
-    assert len(needed(NAMES)) == 10
+    assert needed(["learn-memory"]) == {"with_memory": ["recurrent_trpo", "recurrent_ppo"]}
+    assert len(needed(NAMES)) == 12
 
 
 def test_the_command_measures_some_rows_for_real(tmp_path, capsys):
     out = tmp_path / "results.json"
-    rows = "share-8,actor,update-ppo,memory"
+    rows = "share-8,learn-masked,learn-memory,actor,update-ppo,memory"
     options = ["--sizes", "tiny", "--only", rows, "--noisy", "--out", str(out)]
     n_threads = th.get_num_threads()
     try:
