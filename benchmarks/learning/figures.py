@@ -101,7 +101,7 @@ def draw(runs: Sequence[Run], tasks: Sequence[str], axis: Axis, stem: Path) -> N
     :param stem: the files' path, less the suffix
     """
     with mpl.rc_context(STYLE):
-        columns = 3 if len(tasks) > 4 else 2
+        columns = 2 if len(tasks) == 4 else 3
         n_rows = -(-len(tasks) // columns)
         figure = Figure(figsize=(3.4 * columns, 2.5 * n_rows + 0.4), layout="constrained")
         panels = figure.subplots(n_rows, columns, squeeze=False).flatten()
