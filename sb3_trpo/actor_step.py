@@ -43,12 +43,16 @@ def actor_problem(
         form = choose_jacobian_form(general(few), model.policy)
     fisher_chunks = None
     if model.sub_sampling_factor > 1:
-        kept = batch.thinned(model.sub_sampling_factor, model._n_updates)
-        fisher_chunks = [chunk(rows) for rows in kept.split(model.actor_batch_size)]
+        kept = model._union(batch).thinned(model.sub_sampling_factor, model._n_updates)
+        fisher_chunks = []
+        if len(kept):  # on one of several processes there may be none
+            thinned = batch.thinned(kept)
+            fisher_chunks = [chunk(rows) for rows in thinned.split(model.actor_batch_size)]
     problem = TrustRegionProblem(
         model.policy,
         chunks=[chunk(rows) for rows in batch.split(model.actor_batch_size)],
         fisher_chunks=fisher_chunks,
+        sum_over_processes=model._processes.sum,
         linearise=None if plain is None else partial(plain.linearise, distribution_map),
     )
     return problem, form

@@ -79,6 +79,7 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("cg_relative_tolerance", lambda x: _is_real(x) and 0 <= x < 1, "in [0, 1)"),
     ("match_kl", _is_bool, "a bool"),
     ("actor_batch_size", lambda x: x is None or _whole(1)(x), "None or a whole number >= 1"),
+    ("distributed", _is_bool, "a bool"),
 )
 
 ACTION_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)

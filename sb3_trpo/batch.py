@@ -1,5 +1,6 @@
 """The rollout as one flat batch of tensors, and slices of it as the actor step wants them."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,8 +12,11 @@ from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.type_aliases import PyTorchObs
 
+from sb3_trpo.critic import Minibatch
 from sb3_trpo.distributions import DistributionMap
+from sb3_trpo.moments import Moments
 from sb3_trpo.optim.precision import precise
+from sb3_trpo.union import Deal
 
 
 @dataclass(frozen=True)
@@ -65,15 +69,14 @@ class Batch:
         """
         return self.rows(slice(0, 2)), self.rows(slice(-2, None))
 
-    def thinned(self, k: int, offset: int) -> "Batch":
+    def thinned(self, kept: np.ndarray) -> "Batch":
         """
-        Keep one row in k, without random numbers.
+        Keep some samples, for the Fisher-vector products.
 
-        :param k: at least 1
-        :param offset: the first row kept is ``offset % k``
-        :return: the kept rows
+        :param kept: indices of rows; of sequences, where the batch is made of those
+        :return: the smaller batch
         """
-        return self.rows(slice(offset % k, None, k))
+        return self.rows(th.as_tensor(kept, device=self.actions.device))
 
     def split(self, size: int | None) -> list["Batch"]:
         """
@@ -142,21 +145,57 @@ def whole_rollout(fields: dict[str, Any], action_space: spaces.Space[Any]) -> Ba
     return Batch(fields["observations"], actions, advantages, returns, th.ones_like(advantages))
 
 
-def normalised_advantages(batch: Batch) -> Batch:
+@dataclass(frozen=True)
+class Spread:
+    """
+    How some advantages are spread.
+
+    :param moments: theirs
+    :param least: of them
+    :param greatest: of them
+    """
+
+    moments: Moments
+    least: float
+    greatest: float
+
+    def merged(self, other: "Spread") -> "Spread":
+        """Return the spread of these advantages and of others together."""
+        return Spread(
+            self.moments.merged(other.moments),
+            min(self.least, other.least),
+            max(self.greatest, other.greatest),
+        )
+
+
+def spread_of_advantages(batch: Batch) -> Spread:
+    """
+    Measure the advantages.
+
+    :param batch: at least one sample of weight 1
+    :return: mean and deviation, weighted, and the ends
+    """
+    advantages, weights = batch.advantages, batch.weights
+    total = weights.sum()
+    mean = (weights * advantages).sum() / total
+    m2 = (weights * (advantages - mean) ** 2).sum()
+    counted = advantages[weights > 0]
+    figures = th.stack([total, mean, m2, counted.min(), counted.max()]).tolist()
+    return Spread(Moments(*figures[:3]), *figures[3:])
+
+
+def normalised_advantages(batch: Batch, spread: Spread) -> Batch:
     """
     Shift the advantages to mean 0 and scale them to standard deviation 1.
 
-    :param batch: with at least two samples of weight 1
+    :param batch: whose advantages
+    :param spread: of all advantages, those of other processes too; at least two
     :return: the batch with normalised advantages; exact zeros where all were equal
     """
-    advantages, weights = batch.advantages, batch.weights
-    counted = advantages[weights > 0]
-    if counted.min() == counted.max():
-        return replace(batch, advantages=th.zeros_like(advantages))
-    total = weights.sum()
-    centred = advantages - (weights * advantages).sum() / total
-    std = ((weights * centred**2).sum() / (total - 1)).sqrt()
-    return replace(batch, advantages=centred / (std + 1e-8))
+    if spread.least == spread.greatest:
+        return replace(batch, advantages=th.zeros_like(batch.advantages))
+    std = math.sqrt(spread.moments.m2 / (spread.moments.count - 1))
+    return replace(batch, advantages=(batch.advantages - spread.moments.mean) / (std + 1e-8))
 
 
 class ActorChunk:
@@ -244,27 +283,16 @@ class OldActor:
         return self._map.kl(self._dist_params, dist_params)
 
 
-def minibatches(batch: Batch, batch_size: int) -> Iterator[Batch]:
+def minibatches(batch: Batch, cards: Deal) -> Iterator[Minibatch[Batch]]:
     """
-    Shuffle a batch, by NumPy's generator as SB3 does, and deal it out once.
+    Hand out the rows of the minibatches.
 
     :param batch: N samples
-    :param batch_size: rows of a minibatch; a last one of a single row joins the one before
+    :param cards: how they are shuffled and cut
     :return: the minibatches, each gathered when it is asked for
     """
-    order = th.as_tensor(np.random.permutation(len(batch)), device=batch.actions.device)
-    return (batch.rows(order[rows]) for rows in minibatch_slices(len(batch), batch_size))
-
-
-def minibatch_slices(n_samples: int, batch_size: int) -> list[slice]:
-    """
-    Cut shuffled samples into minibatches.
-
-    :param n_samples: N
-    :param batch_size: rows of a minibatch; a last one of a single row joins the one before
-    :return: consecutive slices of N rows
-    """
-    starts = list(range(0, n_samples, batch_size))
-    if len(starts) > 1 and n_samples - starts[-1] == 1:
-        starts.pop()
-    return [slice(start, end) for start, end in zip(starts, [*starts[1:], n_samples], strict=True)]
+    order = th.as_tensor(cards.order, device=batch.actions.device)
+    return (
+        Minibatch(batch.rows(order[part]) if part.start < part.stop else None, size)
+        for part, size in zip(cards.parts, cards.sizes, strict=True)
+    )

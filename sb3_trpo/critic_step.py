@@ -35,10 +35,10 @@ def critic_step(
             mlp,
             flat_observations(policy)(batch.observations),
             batch,
-            n_epochs=model.n_critic_updates,
-            batch_size=model.batch_size,
+            epochs=model._deals(batch),
             optimizer=policy.optimizer,
             max_grad_norm=model.max_grad_norm,
+            group=model._processes,
         )
     few, _ = batch.ends()
     of_actor = modules_reached(policy, lambda: model._distribution(few))
@@ -48,7 +48,7 @@ def critic_step(
     is_actors = {id(parameter) for parameter in actor_parameters}
     result = fit_value_function(
         model._values,
-        (model._minibatches(batch) for _ in range(model.n_critic_updates)),
+        model._epochs(batch),
         optimizer=policy.optimizer,
         parameters=[
             parameter
@@ -56,6 +56,7 @@ def critic_step(
             if parameter.requires_grad and id(parameter) not in is_actors
         ],
         max_grad_norm=model.max_grad_norm,
+        group=model._processes,
     )
     policy.set_training_mode(False)
     before.restore_buffers(of_actor)  # shared ones may count passes even in eval mode

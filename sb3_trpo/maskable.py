@@ -162,6 +162,7 @@ class MaskableTRPO(TRPO):
         cg_relative_tolerance: float = 1e-5,
         match_kl: bool = True,
         actor_batch_size: int | None = None,
+        distributed: bool = False,
     ) -> None:
         self._use_masking = True
         super().__init__(
@@ -194,6 +195,7 @@ class MaskableTRPO(TRPO):
             cg_relative_tolerance=cg_relative_tolerance,
             match_kl=match_kl,
             actor_batch_size=actor_batch_size,
+            distributed=distributed,
         )
 
     def _make_policy_and_buffer(self) -> None:

@@ -2,17 +2,19 @@
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch as th
 
-from sb3_trpo.batch import Batch, minibatch_slices
+from sb3_trpo.batch import Batch
 from sb3_trpo.critic import CriticResult
+from sb3_trpo.distributed import Processes
 from sb3_trpo.mlp import PlainMlp
 from sb3_trpo.optim import ParameterVector
+from sb3_trpo.union import Deal
 
 # They treat each entry of a parameter alike, so that one vector steps as its parts would.
 _ELEMENTWISE = (th.optim.Adam, th.optim.AdamW, th.optim.RMSprop, th.optim.SGD)
@@ -199,49 +201,49 @@ def fit_plain_value_function(
     inputs: th.Tensor,
     batch: Batch,
     *,
-    n_epochs: int,
-    batch_size: int,
+    epochs: Iterable[Deal],
     optimizer: th.optim.Optimizer,
     max_grad_norm: float | None,
+    group: Processes,
 ) -> CriticResult:
     """
     Regress a perceptron's values on the returns, as :func:`sb3_trpo.critic.fit_value_function`.
 
     :param mlp: the value function, on the CPU
     :param inputs: (N, features)
-    :param batch: the same N samples
-    :param n_epochs: passes over the data, each in an order of its own from NumPy's generator
-    :param batch_size: rows of a minibatch
+    :param batch: the same N samples, each of weight 1
+    :param epochs: how they are shuffled and cut in each pass over them
     :param optimizer: satisfies :func:`steps_elementwise` with the parameters of ``mlp``
     :param max_grad_norm: clip the gradient's norm to this; None or 0: no clipping
-    :return: loss and state of the fit
+    :param group: the processes that share the minibatches
+    :return: loss and state of the fit, the same on each process
     """
     joined = _JoinedOptimizer(optimizer, mlp.parameters)
     gradient = th.empty_like(joined.vector.detach())
     joined.vector.grad, slope = gradient, gradient.numpy()
     network = _Network(mlp, joined.vector.detach(), gradient)
-    weights = batch.weights.to(inputs.dtype)
-    losses = []
-    slices = minibatch_slices(len(batch), batch_size)
-    starts = [rows.start for rows in slices]
-    for _ in range(n_epochs):
-        order = th.as_tensor(np.random.permutation(len(batch)))
+    losses: list[float] = []
+    for cards in epochs:
+        order = th.as_tensor(cards.order)
         x, returns = inputs[order], batch.returns[order].to(inputs.dtype).numpy()
-        w = weights[order].numpy()
-        w /= np.repeat(np.add.reduceat(w, starts), [rows.stop - rows.start for rows in slices])
-        errors = np.empty_like(returns)
-        for rows in slices:
-            np.subtract(network.predict(x[rows]), returns[rows], out=errors[rows])
-            network.pull_back(2 * w[rows] * errors[rows])
+        for rows, size in zip(cards.parts, cards.sizes, strict=True):
+            if rows.start < rows.stop:
+                errors = network.predict(x[rows]) - returns[rows]
+                losses.append(float(errors @ errors) / size)
+                network.pull_back(errors * (2 / size))
+            else:  # all rows are other processes'
+                losses.append(0.0)
+                gradient.zero_()
+            if group.size > 1:
+                gradient.copy_(group.sum(gradient))
             if max_grad_norm:  # as torch.nn.utils.clip_grad_norm_
                 norm = math.sqrt(th.dot(gradient, gradient).item())
                 if norm + 1e-6 > max_grad_norm:
                     slope *= max_grad_norm / (norm + 1e-6)
             joined.step()
-        losses.append(float(np.sum(w * errors**2)) / len(slices))
     if not losses:
         return CriticResult(None, 0, is_finite=True)
     joined.give_back()
-    value_loss = float(np.mean(losses))
+    value_loss = group.sum(th.tensor(losses, dtype=th.float64)).mean().item()
     is_finite = math.isfinite(value_loss) and bool(th.isfinite(joined.vector).all())
-    return CriticResult(value_loss, len(losses) * len(slices), is_finite)
+    return CriticResult(value_loss, len(losses), is_finite)

@@ -1,8 +1,6 @@
 """What an update's results are called in the log."""
 
-from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.utils import explained_variance
 
 from sb3_trpo.critic import CriticResult
 from sb3_trpo.optim import TrustRegionResult
@@ -38,16 +36,15 @@ def actor_figures(actor: TrustRegionResult, policy: ActorCriticPolicy) -> dict[s
     return figures
 
 
-def critic_figures(critic: CriticResult, buffer: RolloutBuffer) -> dict[str, float]:
+def critic_figures(critic: CriticResult, explained_variance: float) -> dict[str, float]:
     """
     Name the figures of the value function's fit.
 
     :param critic: the fit
-    :param buffer: the rollout, with the values from before the fit
+    :param explained_variance: of the returns, by the values from before the fit
     :return: key in the log to value
     """
-    explained = explained_variance(buffer.values.flatten(), buffer.returns.flatten())
-    figures = {"train/explained_variance": float(explained)}
+    figures = {"train/explained_variance": explained_variance}
     if critic.value_loss is not None:
         figures["train/value_loss"] = critic.value_loss
     return figures

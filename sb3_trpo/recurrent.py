@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, ClassVar, TypeVar, cast
 
+import numpy as np
 import torch as th
 from gymnasium import spaces
 from sb3_contrib import RecurrentPPO
@@ -22,6 +23,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.arguments import buffer_class_for
 from sb3_trpo.batch import Batch
+from sb3_trpo.critic import Minibatch
 from sb3_trpo.lstm import States
 from sb3_trpo.lstm_actor import PlainRecurrentActor, recurrent_network
 from sb3_trpo.mlp_actor import PlainActor
@@ -29,6 +31,7 @@ from sb3_trpo.optim.precision import precise
 from sb3_trpo.recurrent_rollouts import RecurrentRollout
 from sb3_trpo.sequences import Rollout, SequenceBatch
 from sb3_trpo.trpo import TRPO
+from sb3_trpo.union import Union
 
 SelfRecurrentTRPO = TypeVar("SelfRecurrentTRPO", bound="RecurrentTRPO")
 
@@ -159,10 +162,19 @@ class RecurrentTRPO(TRPO):
         observations = cast(th.Tensor, batch.observations)
         return policy.predict_values(observations, sequences.critic_states, going_on).flatten()
 
-    def _minibatches(self, batch: Batch) -> Iterator[Batch]:
+    def _union(self, batch: Batch) -> Union:
+        sizes = self._processes.exchange(len(cast(SequenceBatch, batch).starts))
+        return Union.in_rank_order(sizes, self._processes.rank)
+
+    def _epochs(self, batch: Batch) -> Iterator[Iterator[Minibatch[SequenceBatch]]]:
         has_memory = self.policy.lstm_critic is not None or self.policy.shared_lstm
         longest = min(_CRITIC_SEQUENCE, self.batch_size) if has_memory else 1
-        return cast(SequenceBatch, batch).rollout.cut(longest).minibatches(self.batch_size)
+        cut = cast(SequenceBatch, batch).rollout.cut(longest)
+        lengths = self._processes.exchange(cut.lengths)
+        union = Union.in_rank_order([len(part) for part in lengths], self._processes.rank)
+        shared, permutation = np.concatenate(lengths), self._permutation()
+        for _ in range(self.n_critic_updates):
+            yield cut.minibatches(self.batch_size, union, shared, permutation)
 
     def learn(
         self: SelfRecurrentTRPO,

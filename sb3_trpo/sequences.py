@@ -7,9 +7,11 @@ from typing import Any, NoReturn
 import numpy as np
 import torch as th
 
-from sb3_trpo.batch import Batch, minibatch_slices
+from sb3_trpo.batch import Batch
+from sb3_trpo.critic import Minibatch
 from sb3_trpo.lstm import States
 from sb3_trpo.optim.precision import precise
+from sb3_trpo.union import Permutation, Union, minibatch_slices
 
 
 @dataclass(frozen=True)
@@ -137,16 +139,14 @@ class SequenceBatch(Batch):
             self.rollout.padded(self.starts[-1:], short[-1:]),
         )
 
-    def thinned(self, k: int, offset: int) -> "SequenceBatch":
+    def thinned(self, kept: np.ndarray) -> "SequenceBatch":
         """
-        Keep one sequence in k, without random numbers.
+        Keep some sequences, for the Fisher-vector products.
 
-        :param k: at least 1
-        :param offset: which are kept moves on with it
-        :return: at least one sequence
+        :param kept: indices of sequences
+        :return: the smaller batch
         """
-        first = offset % min(k, len(self.starts))
-        return self.sequences(slice(first, None, k))
+        return self.sequences(kept)
 
     def split(self, size: int | None) -> list["SequenceBatch"]:  # type: ignore[override]  # a list of its own kind
         """
@@ -166,16 +166,33 @@ class SequenceBatch(Batch):
             groups[-1].append(int(index))
         return [self.sequences(np.array(group)) for group in groups]
 
-    def minibatches(self, batch_size: int) -> Iterator["SequenceBatch"]:
+    def minibatches(
+        self, batch_size: int, union: Union, lengths: np.ndarray, permutation: Permutation
+    ) -> Iterator[Minibatch["SequenceBatch"]]:
         """
-        Shuffle the sequences, by NumPy's generator as SB3 does, and deal them out once.
+        Shuffle the sequences and deal them out once.
 
         :param batch_size: rows of a minibatch, about
+        :param union: of the sequences of all processes
+        :param lengths: (total,) theirs
+        :param permutation: the shuffling
         :return: the minibatches, each padded when it is asked for
         """
-        order = np.random.permutation(len(self.starts))
-        n_rows = np.cumsum(self.lengths[order])
+        order = permutation(union.total)
+        own, counts = union.own(order)
+        n_rows = np.cumsum(lengths[order])
         cuts = minibatch_slices(int(n_rows[-1]), batch_size)
         edges = np.unique(np.searchsorted(n_rows, [rows.stop for rows in cuts]) + 1)
-        groups = (order[start:end] for start, end in zip([0, *edges[:-1]], edges, strict=True))
-        return (self.rollout.padded(self.starts[group], self.lengths[group]) for group in groups)
+        n_rows = np.concatenate([[0], n_rows])
+        return (
+            Minibatch(
+                self._padded_if_any(own[counts[start] : counts[end]]),
+                float(n_rows[end] - n_rows[start]),
+            )
+            for start, end in zip([0, *edges[:-1]], edges, strict=True)
+        )
+
+    def _padded_if_any(self, chosen: np.ndarray) -> "SequenceBatch | None":
+        if not len(chosen):  # all are other processes'
+            return None
+        return self.rollout.padded(self.starts[chosen], self.lengths[chosen])

@@ -1,11 +1,14 @@
 """Trust Region Policy Optimization."""
 
+import io
 import math
+import pathlib
 import time
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
+from functools import partial, reduce
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
@@ -33,9 +36,17 @@ from sb3_trpo.arguments import (
 )
 from sb3_trpo.batch import Batch, minibatches, normalised_advantages, rollout_fields, whole_rollout
 from sb3_trpo.callback_locals import SharedLocals
+from sb3_trpo.critic import Minibatch
 from sb3_trpo.critic_step import critic_step
+from sb3_trpo.distributed import processes
 from sb3_trpo.distributions import unvalidated
 from sb3_trpo.finite_observations import check_finite, finite_observations
+from sb3_trpo.joint_learning import (
+    JointLearning,
+    check_same_parameters,
+    share_buffers,
+    start_alike,
+)
 from sb3_trpo.mlp import plain_actor
 from sb3_trpo.mlp_actor import PlainActor
 from sb3_trpo.optim import (
@@ -53,10 +64,13 @@ from sb3_trpo.policies import (
     has_two_extractors,
     with_separate_extractors,
 )
+from sb3_trpo.rank_callbacks import RankCallbacks, called_here
 from sb3_trpo.records import actor_figures, critic_figures
+from sb3_trpo.rollout_summary import RolloutSummary, summary_of
 from sb3_trpo.rollouts import FastRollout, collects_fast
 from sb3_trpo.skips import SkipCounter
 from sb3_trpo.snapshot import Snapshot
+from sb3_trpo.union import Deal, Permutation, Union, deal
 from sb3_trpo.zip_format import (
     ZipPath,
     check_is_trpo,
@@ -115,6 +129,11 @@ class TRPO(OnPolicyAlgorithm):
         False: backtracking from the full step, as in the paper
     :param actor_batch_size: samples per pass of the actor's step, which bounds its memory; None:
         all at once
+    :param distributed: learn together with the other processes of the initialised
+        ``torch.distributed`` group: each collects with environments of its own, and all make one
+        update of the union of their rollouts. ``batch_size``, ``num_timesteps`` and
+        ``total_timesteps`` count the samples of all; the first alone logs, evaluates and saves.
+        Not saved with the model
     :raises ValueError: an argument is out of range
     """
 
@@ -162,6 +181,7 @@ class TRPO(OnPolicyAlgorithm):
         cg_relative_tolerance: float = 1e-5,
         match_kl: bool = True,
         actor_batch_size: int | None = None,
+        distributed: bool = False,
     ) -> None:
         policy_class = check_policy(policy, self.policy_aliases, self._policy_base)
         if env is None and _init_setup_model:
@@ -203,6 +223,7 @@ class TRPO(OnPolicyAlgorithm):
         self.cg_relative_tolerance = cg_relative_tolerance
         self.match_kl = match_kl
         self.actor_batch_size = actor_batch_size
+        self.distributed = distributed
         self._n_skipped_updates = 0
         check_arguments(self)
         if _init_setup_model:
@@ -211,7 +232,10 @@ class TRPO(OnPolicyAlgorithm):
     def _setup_model(self) -> None:
         check_arguments(self)  # load() sets attributes without the constructor
         warn_of_truncated_minibatches(self)
+        self._processes = processes(distributed=self.distributed)
+        self._joint: JointLearning | None = None
         self._make_policy_and_buffer()
+        self._common_seed = start_alike(self)
         check_optimizer(type(self.policy.optimizer))
         self._jacobian_form: JacobianForm | None = None
         self._skips = SkipCounter()
@@ -221,8 +245,9 @@ class TRPO(OnPolicyAlgorithm):
         super()._setup_model()
 
     def _excluded_save_params(self) -> list[str]:
-        derived = ["_jacobian_form", "_skips"]
-        return [*super()._excluded_save_params(), *derived]
+        derived = ["_jacobian_form", "_skips", "_common_seed"]
+        of_the_group = ["distributed", "_processes", "_joint"]
+        return [*super()._excluded_save_params(), *derived, *of_the_group]
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
         super()._update_current_progress_remaining(num_timesteps, total_timesteps)
@@ -239,7 +264,42 @@ class TRPO(OnPolicyAlgorithm):
         if not isinstance(callback, BaseCallback):
             callback = ConvertCallback(callback)
         callbacks = [callback, ProgressBarCallback()] if progress_bar else [callback]
-        return super()._init_callback(SharedLocals(callbacks))
+        if self._joint is None:
+            return super()._init_callback(SharedLocals(callbacks))
+        here = called_here(callbacks, self._processes.rank)
+        return super()._init_callback(RankCallbacks(here, self._joint.n_other_envs))
+
+    def save(
+        self,
+        path: str | pathlib.Path | io.BufferedIOBase,
+        exclude: Iterable[str] | None = None,
+        include: Iterable[str] | None = None,
+    ) -> None:
+        """
+        Save the model, on the first of several processes; on the others do nothing.
+
+        :param path: of the zip, or an open file
+        :param exclude: attributes to leave out
+        :param include: attributes to keep that would be left out
+        """
+        if self._processes.rank == 0:
+            super().save(path, exclude, include)
+
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        reset_num_timesteps: bool = True,  # noqa: FBT001, FBT002  # SB3's signature
+        tb_log_name: str = "run",
+        progress_bar: bool = False,  # noqa: FBT001, FBT002
+    ) -> tuple[int, BaseCallback]:
+        if (
+            self._processes.size > 1 and self.env is not None
+        ):  # before the reset, which VecNormalize counts already
+            self._joint = JointLearning(self, self.env, total_timesteps)
+        return super()._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+        )
 
     def collect_rollouts(
         self,
@@ -259,15 +319,19 @@ class TRPO(OnPolicyAlgorithm):
         :raises ValueError: an observation is not finite
         """
         started = time.perf_counter()
-        check_finite(self._last_obs, self.num_timesteps, env)
-        if collects_fast(self, rollout_buffer):
-            rollout = self._rollout_class(self, env, callback, rollout_buffer)
-            go_on = rollout.collect(n_rollout_steps)
-        else:
-            with finite_observations(env, self.num_timesteps):
-                go_on = self._collect_generally(env, callback, rollout_buffer, n_rollout_steps)
+        collect = partial(self._collect, env, callback, rollout_buffer, n_rollout_steps)
+        go_on = collect() if self._joint is None else self._joint.collect(collect, callback)
         self.logger.record("time/rollout_s", time.perf_counter() - started)
         return go_on
+
+    def _collect(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_steps: int
+    ) -> bool:
+        check_finite(self._last_obs, self.num_timesteps, env)
+        if collects_fast(self, rollout_buffer):
+            return self._rollout_class(self, env, callback, rollout_buffer).collect(n_steps)
+        with finite_observations(env, self.num_timesteps):
+            return self._collect_generally(env, callback, rollout_buffer, n_steps)
 
     def _collect_generally(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_steps: int
@@ -296,12 +360,12 @@ class TRPO(OnPolicyAlgorithm):
         self._update_learning_rate(self.policy.optimizer)
         check_learning_rate(self.policy.optimizer)
         batch = self._batch()
-        if not th.isfinite(th.as_tensor(self.rollout_buffer.rewards)).all():
-            return "non-finite reward"
-        if not (th.isfinite(batch.advantages).all() and th.isfinite(batch.returns).all()):
-            return "non-finite advantage"
+        summaries = self._processes.exchange(summary_of(self.rollout_buffer, batch))
+        rollouts: RolloutSummary = reduce(RolloutSummary.merged, summaries)
+        if rollouts.fault:
+            return rollouts.fault
         if self.normalize_advantage:
-            batch = normalised_advantages(batch)
+            batch = normalised_advantages(batch, rollouts.advantages)
 
         started = time.perf_counter()
         actor = self._policy_step(batch)
@@ -312,10 +376,12 @@ class TRPO(OnPolicyAlgorithm):
         critic = critic_step(self, batch, actor.parameters, before)
         if not critic.is_finite:
             return "non-finite value loss"
+        share_buffers(self.policy, self._processes)
+        check_same_parameters(self.policy, self._processes)
         self._n_updates += 1
         figures = {
             **actor_figures(actor, self.policy),
-            **critic_figures(critic, self.rollout_buffer),
+            **critic_figures(critic, rollouts.explained_variance),
             "time/policy_step_s": actor_done - started,
             "time/critic_step_s": time.perf_counter() - actor_done,
         }
@@ -336,9 +402,28 @@ class TRPO(OnPolicyAlgorithm):
         """Return the values (N,) of some samples at the current parameters."""
         return self.policy.predict_values(batch.observations).flatten()
 
-    def _minibatches(self, batch: Batch) -> Iterator[Batch]:
-        """Deal the batch out once, for an epoch of the value function's fit."""
-        return minibatches(batch, self.batch_size)
+    def _union(self, batch: Batch) -> Union:
+        """Return where the batch's samples lie among those of all processes."""
+        group = self._processes
+        if group.size == 1:
+            return Union.in_rank_order([len(batch)], 0)
+        shapes = group.exchange((self.rollout_buffer.buffer_size, self.rollout_buffer.n_envs))
+        return Union.in_time_order(tuple(shapes), group.rank)
+
+    def _permutation(self) -> Permutation:
+        """Return what shuffles the samples: NumPy, as in SB3; the same on all processes."""
+        if self._common_seed is None:
+            return np.random.permutation
+        return np.random.RandomState([self._common_seed, self._n_updates]).permutation
+
+    def _deals(self, batch: Batch) -> Iterator[Deal]:
+        """Shuffle and cut the samples, anew for each epoch of the value function's fit."""
+        union, permutation = self._union(batch), self._permutation()
+        return (deal(union, self.batch_size, permutation) for _ in range(self.n_critic_updates))
+
+    def _epochs(self, batch: Batch) -> Iterator[Iterator[Minibatch[Any]]]:
+        """Return the minibatches of each epoch of the value function's fit."""
+        return (minibatches(batch, cards) for cards in self._deals(batch))
 
     def _plain_actor(self) -> PlainActor | None:
         """Return what computes the actor in closed form, if something does."""

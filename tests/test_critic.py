@@ -5,7 +5,9 @@ import pytest
 import torch as th
 
 from sb3_trpo.batch import Batch, minibatches
-from sb3_trpo.critic import fit_value_function
+from sb3_trpo.critic import Minibatch, fit_value_function
+from sb3_trpo.distributed import OneProcess
+from sb3_trpo.union import Union, deal
 from tests.policies_under_test import DoubleExtractor
 from tests.test_updates import collect, make_model
 
@@ -127,10 +129,11 @@ def fit(max_grad_norm, epochs=1):
     before = th.cat([p.detach().reshape(-1) for p in line.parameters()])
     result = fit_value_function(
         lambda rows: line(rows.observations).flatten(),
-        ([batch] for _ in range(epochs)),
+        ([Minibatch(batch, 3)] for _ in range(epochs)),
         optimizer=th.optim.SGD(line.parameters(), lr=1.0),
         parameters=list(line.parameters()),
         max_grad_norm=max_grad_norm,
+        group=OneProcess(),
     )
     after = th.cat([p.detach().reshape(-1) for p in line.parameters()])
     return result, (after - before).norm().item()
@@ -151,7 +154,8 @@ def test_last_minibatch_of_one_row_joins_the_one_before(n, sizes):
     np.random.seed(0)
     rows = th.arange(n)
     batch = Batch(rows, rows, rows, rows, th.ones(n))
-    parts = list(minibatches(batch, 4))
+    cards = deal(Union.in_rank_order([n], 0), 4, np.random.permutation)
+    parts = [minibatch.samples for minibatch in minibatches(batch, cards)]
     assert [len(part) for part in parts] == sizes
     dealt = th.cat([part.returns for part in parts])
     assert th.equal(dealt.sort().values, rows)

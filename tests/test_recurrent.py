@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_trpo import TRPO, RecurrentTRPO
 from sb3_trpo.actor_step import actor_problem
-from sb3_trpo.batch import normalised_advantages
+from sb3_trpo.batch import normalised_advantages, spread_of_advantages
 from sb3_trpo.distributions import DistributionMap
 from sb3_trpo.optim import FisherVectorProduct, ParameterVector
 from sb3_trpo.optim.trust_region import _surrogate_gradient
@@ -132,7 +132,8 @@ def test_padding_and_order_and_chunks_of_sequences_change_nothing(name, size, cl
         without_closed_forms(monkeypatch)
     model = make(name)
     collect(model, 2)
-    batch = normalised_advantages(model._batch())
+    batch = model._batch()
+    batch = normalised_advantages(batch, spread_of_advantages(batch))
     assert batch.weights.sum() == 120
     assert len(batch) > 120  # there is padding
     whole = Quantities(model, batch)
@@ -284,11 +285,12 @@ def test_critics_minibatches_hold_each_sample_once_with_its_state(critic):
     whole = model._batch()
     buffer = model.rollout_buffer
     returns, values = [], []
-    for minibatch in model._minibatches(whole):
-        inside = minibatch.weights > 0
-        assert 1 <= inside.sum() <= 30 + 30
-        returns.append(minibatch.returns[inside])
-        values.append(model._values(minibatch).detach()[inside])
+    for minibatch in next(model._epochs(whole)):
+        samples = minibatch.samples
+        inside = samples.weights > 0
+        assert 1 <= inside.sum() == minibatch.total_weight <= 30 + 30
+        returns.append(samples.returns[inside])
+        values.append(model._values(samples).detach()[inside])
     np.testing.assert_array_equal(np.sort(th.cat(returns)), np.sort(buffer.returns.reshape(-1)))
     # the parameters are those that acted: wherever the cut is, the stored state gives its values
     np.testing.assert_allclose(

@@ -190,10 +190,12 @@ class FisherVectorProduct:
         :param vector: v (P,)
         :return: F v (P,)
         """
-        parts = zip(self._chunks, self._old_policies, strict=True)
-        product = self._of_chunk(*next(parts), vector)
-        for chunk, old_policy in parts:
-            product += self._of_chunk(chunk, old_policy, vector)
+        product = None
+        for chunk, old_policy in zip(self._chunks, self._old_policies, strict=True):
+            part = self._of_chunk(chunk, old_policy, vector)
+            product = part if product is None else product.add_(part)
+        if product is None:  # all samples are other processes'
+            product = th.zeros_like(vector)
         return self._sum_over_processes(product).div_(self._total_weight)
 
     def _of_chunk(self, chunk: Chunk, old_policy: OldPolicy, vector: th.Tensor) -> th.Tensor:

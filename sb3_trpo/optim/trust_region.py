@@ -143,14 +143,17 @@ def _surrogate_gradient(problem: TrustRegionProblem) -> _Gradient:
         if not only_one:
             del fast, outputs  # before the next chunk's are built
 
-    used = [i for i, grad in enumerate(grads) if grad is not None]
+    here = th.stack(sums).sum(dim=0)
+    # A process whose samples leave some parameters out (experts, a branch) must know of the others.
+    counts = here.new_tensor([grad is not None for grad in grads])
+    totals = problem.sum_over_processes(th.cat([here, counts])).tolist()
+    total_weight, surrogate_sum, entropy_sum, *counts_of_all = totals
+    used = [i for i, count in enumerate(counts_of_all) if count > 0]
     parameters = ParameterVector([candidates.tensors[i] for i in used])
-    totals = problem.sum_over_processes(th.stack(sums).sum(dim=0))
-    total_weight, surrogate_sum, entropy_sum = totals.tolist()
     vector = (
         problem.sum_over_processes(parameters.flatten([grads[i] for i in used])) / total_weight
         if used
-        else totals.new_zeros(0)
+        else here.new_zeros(0)
     )
     return _Gradient(
         vector=vector,
@@ -202,6 +205,7 @@ def _search_direction(
     def product(
         chunks: Sequence[Chunk],
         old_policies: list[OldPolicy],
+        total_weight: float,
         outputs: th.Tensor | None = None,
         kept: FastLinearisation | None = None,
     ) -> FisherVectorProduct:
@@ -211,19 +215,25 @@ def _search_direction(
             gradient.parameters,
             module=problem.module,
             form=form,
-            total_weight=_total_weight(problem, chunks),
+            total_weight=total_weight,
             sum_over_processes=problem.sum_over_processes,
             outputs=outputs,
             linearise=problem.linearise,
             kept=kept,
         )
 
-    whole = product(problem.chunks, gradient.old_policies, gradient.outputs, gradient.linearisation)
+    whole = product(
+        problem.chunks,
+        gradient.old_policies,
+        gradient.total_weight,
+        gradient.outputs,
+        gradient.linearisation,
+    )
     in_solve = whole
     if problem.fisher_chunks is not None:
         with th.no_grad():
             old = [chunk.old_policy(chunk.dist_params()) for chunk in problem.fisher_chunks]
-        in_solve = product(problem.fisher_chunks, old)
+        in_solve = product(problem.fisher_chunks, old, _total_weight(problem))
     cg = conjugate_gradient(
         lambda vector: in_solve(vector) + damping * vector,
         gradient.vector,
@@ -247,9 +257,12 @@ def _curvature_by_recurrence(cg: CGResult, g: th.Tensor, damping: float) -> floa
     return curvature if curvature > _LEAST_SHARE * of_damped else None
 
 
-def _total_weight(problem: TrustRegionProblem, chunks: Sequence[Chunk]) -> float:
-    local = th.stack([precise(chunk.weights).sum() for chunk in chunks]).sum()
-    return float(problem.sum_over_processes(local[None]).item())
+def _total_weight(problem: TrustRegionProblem) -> float:
+    """Total weight of the samples in the solve, of which this process may have none."""
+    here = precise(problem.chunks[0].weights).new_zeros(1)
+    for chunk in problem.fisher_chunks or ():
+        here += precise(chunk.weights).sum()
+    return float(problem.sum_over_processes(here).item())
 
 
 def _move(

@@ -1,0 +1,263 @@
+"""What the ranks of the tests do: module-level functions, which other processes can import."""
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import torch as th
+import torch.distributed as dist
+from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback, EvalCallback
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+
+from sb3_trpo import TRPO
+from tests import test_maskable, test_recurrent
+from tests.test_updates import SPACES, Noise
+
+SEED = 7
+N_STEPS = 48
+_OF_BUFFERS = (
+    "actions",
+    "rewards",
+    "returns",
+    "episode_starts",
+    "values",
+    "log_probs",
+    "advantages",
+    "action_masks",
+)
+_STATES = ("hidden_states_pi", "cell_states_pi", "hidden_states_vf", "cell_states_vf")
+
+
+def is_distributed():
+    return dist.is_initialized()
+
+
+def build(kind, name, n_envs, n_steps=N_STEPS, **options):
+    """A small model of any kind, alone or with the other ranks."""
+    options = {
+        "n_steps": n_steps,
+        "batch_size": 32,
+        "n_critic_updates": 3,
+        "seed": SEED,
+        "device": "cpu",
+        "distributed": is_distributed(),
+        **options,
+    }
+    if kind == "recurrent":
+        return test_recurrent.make(name, n_envs=n_envs, **options)
+    if kind == "maskable":
+        return test_maskable.make(name, env=test_maskable.venv(name, n_envs=n_envs), **options)
+    action_space, space_kwargs = SPACES[name]
+    space_kwargs = dict(space_kwargs)
+    use_sde = space_kwargs.pop("use_sde", False)
+    policy = options.pop("policy", "MlpPolicy")
+    policy_kwargs = {"net_arch": [8], **space_kwargs, **options.pop("policy_kwargs", {})}
+    env = DummyVecEnv([lambda: Noise(action_space)] * n_envs)
+    model = TRPO(policy, env, use_sde=use_sde, policy_kwargs=policy_kwargs, **options)
+    model.set_logger(configure(None, []))
+    return model
+
+
+def stored(model):
+    """The rollout in the buffer, by name: environments along the axis that the entry says."""
+    buffer = model.rollout_buffer
+    arrays = {}
+    for name in (*_OF_BUFFERS, *_STATES):
+        if hasattr(buffer, name):
+            arrays[name] = (getattr(buffer, name).copy(), 2 if name in _STATES else 1)
+    arrays["observations"] = (buffer.observations.copy(), 1)
+    return arrays
+
+
+def fill(model, arrays, envs):
+    """Put some environments' part of a stored rollout into the buffer."""
+    buffer = model.rollout_buffer
+    buffer.reset()
+    for name, (array, axis) in arrays.items():
+        index = (slice(None),) * axis + (slice(*envs),)
+        getattr(buffer, name)[:] = array[index]
+    buffer.pos, buffer.full = buffer.buffer_size, True
+
+
+def update_on(kind, name, rollouts, parameters, envs, options):
+    """Update on stored rollouts, one after the other; the parameters and the log after each."""
+    model = build(kind, name, envs[1] - envs[0], **options)
+    model.policy.load_state_dict(parameters)
+    results = []
+    for arrays in rollouts:
+        fill(model, arrays, envs)
+        if not is_distributed():
+            np.random.seed([SEED, model._n_updates])
+        model.train()
+        moved = {name: value.clone() for name, value in model.policy.state_dict().items()}
+        results.append((moved, dict(model.logger.name_to_value)))
+    return results
+
+
+def count_messages(model_options):
+    """The calls of all-reduce during one update, and the figures of the update."""
+    model = build("plain", "gaussian", 2, **model_options)
+    calls = []
+    all_reduce = dist.all_reduce
+
+    def counted(tensor, *args, **kwargs):
+        calls.append(tensor.numel())
+        return all_reduce(tensor, *args, **kwargs)
+
+    _, callback = model._setup_learn(1000)
+    callback.on_training_start(locals(), globals())
+    model.collect_rollouts(model.env, callback, model.rollout_buffer, model.n_steps)
+    dist.all_reduce = counted
+    try:
+        model.train()
+    finally:
+        dist.all_reduce = all_reduce
+    return calls, dict(model.logger.name_to_value)
+
+
+class Recorder(BaseCallback):
+    """What a run's callbacks see on this rank."""
+
+    def __init__(self, stop_at=None):
+        super().__init__()
+        self.timesteps, self.observations, self.first = [], [], None
+        self.stop_at = stop_at
+
+    def _on_rollout_start(self):
+        if self.first is None:
+            self.first = self.training_env.get_original_obs().copy()
+
+    def _on_step(self):
+        self.timesteps.append(self.num_timesteps)
+        normaliser = self.training_env
+        self.observations.append(normaliser.get_original_obs().copy())
+        return self.stop_at is None or self.n_calls < self.stop_at
+
+
+def noise_venv(n_envs, normalize=True):
+    space = SPACES["gaussian"][0]
+    env = DummyVecEnv([lambda: Monitor(Noise(space))] * n_envs)
+    return VecNormalize(env, gamma=0.9) if normalize else env
+
+
+def whole_run(folder, n_envs, stop_at, total_timesteps):
+    """A run of ``learn`` with everything that only the first rank shall do."""
+    rank = dist.get_rank()
+    env = noise_venv(n_envs)
+    recorder = Recorder(stop_at)
+    folder = Path(folder)
+    callbacks = [
+        recorder,
+        EvalCallback(
+            noise_venv(1),
+            eval_freq=20,
+            n_eval_episodes=1,
+            log_path=str(folder / f"evaluations{rank}"),
+            verbose=0,
+        ),
+        CheckpointCallback(20, str(folder / f"checkpoints{rank}")),
+    ]
+    model = TRPO(
+        "MlpPolicy",
+        env,
+        n_steps=30,
+        batch_size=30,
+        tensorboard_log=str(folder / f"log{rank}"),
+        seed=3,
+        device="cpu",
+        distributed=True,
+    )
+    begun = th.nn.utils.parameters_to_vector(model.policy.parameters()).detach().clone()
+    seeds = list(env.unwrapped._seeds)
+    model.learn(total_timesteps, callback=callbacks)
+    model.save(folder / f"model{rank}.zip")
+    return {
+        "begun": begun,
+        "parameters": th.nn.utils.parameters_to_vector(model.policy.parameters()).detach(),
+        "seeds": seeds,
+        "first": recorder.first,
+        "observations": np.stack(recorder.observations),
+        "timesteps": recorder.timesteps,
+        "num_timesteps": model.num_timesteps,
+        "n_updates": model._n_updates,
+        "progress": model._current_progress_remaining,
+        "statistics": (env.obs_rms.mean, env.obs_rms.var, env.obs_rms.count, env.ret_rms.count),
+        "episodes": [episode["r"] for episode in model.ep_info_buffer],
+        "actions": model.rollout_buffer.actions.copy(),
+        "files": sorted(str(path.relative_to(folder)) for path in folder.rglob("*")),
+    }
+
+
+def poisoned_update(kind, name, n_rollouts):
+    """Updates on a rollout that holds a NaN on rank 1 alone."""
+    model = build(kind, name, 2)
+    _, callback = model._setup_learn(10_000)
+    callback.on_training_start(locals(), globals())
+    before = {key: value.clone() for key, value in model.policy.state_dict().items()}
+    errors, logs = [], []
+    for _ in range(n_rollouts):
+        model.collect_rollouts(model.env, callback, model.rollout_buffer, model.n_steps)
+        if dist.get_rank() == 1:
+            model.rollout_buffer.advantages[3, 0] = np.nan
+        try:
+            model.train()
+        except RuntimeError as error:
+            errors.append(str(error))
+        logs.append(dict(model.logger.name_to_value))
+    same = all(th.equal(before[key], value) for key, value in model.policy.state_dict().items())
+    return same, errors, logs
+
+
+def disagreeing_learn(options):
+    model = build("plain", "gaussian", 2, **options)
+    model.learn(200)
+
+
+def parameters_that_come_apart():
+    model = build("plain", "gaussian", 2)
+    _, callback = model._setup_learn(10_000)
+    callback.on_training_start(locals(), globals())
+    model.collect_rollouts(model.env, callback, model.rollout_buffer, model.n_steps)
+    if dist.get_rank() == 1:  # one bit, of a thousandth of the value
+        with th.no_grad():
+            model.policy.value_net.weight.view(th.int32)[0, 0] ^= 1 << 13
+    model.train()
+
+
+def die_in_the_update(victim, n_messages):
+    """Rank ``victim`` kills itself in the midst of an update; the others report."""
+    model = build("plain", "gaussian", 2)
+    _, callback = model._setup_learn(10_000)
+    callback.on_training_start(locals(), globals())
+    model.collect_rollouts(model.env, callback, model.rollout_buffer, model.n_steps)
+    before = {key: value.clone() for key, value in model.policy.state_dict().items()}
+    left, all_reduce = n_messages, dist.all_reduce
+
+    def lethal(tensor, *args, **kwargs):
+        nonlocal left
+        left -= 1
+        if left < 0 and dist.get_rank() == victim:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return all_reduce(tensor, *args, **kwargs)
+
+    dist.all_reduce = lethal
+    message = ""
+    try:
+        model.train()
+    except RuntimeError as error:
+        message = str(error)
+    finally:
+        dist.all_reduce = all_reduce
+    same = all(th.equal(before[key], value) for key, value in model.policy.state_dict().items())
+    return message, same
+
+
+def load_and_predict(path):
+    """A file saved by a distributed run, loaded here alone and with the others."""
+    alone = TRPO.load(path)
+    together = TRPO.load(path, env=noise_venv(2, normalize=False), distributed=True)
+    together.learn(60, reset_num_timesteps=False)
+    return alone.distributed, together.distributed, together.num_timesteps
