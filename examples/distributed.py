@@ -1,0 +1,131 @@
+r"""
+Train TRPO with several processes, on one machine or on several; go on after one has died.
+
+Two processes on this machine:
+
+    torchrun --standalone --nproc-per-node=2 --max-restarts=3 examples/distributed.py
+
+Several machines, the same line on each (the folder of --out must be shared by all):
+
+    torchrun --nnodes=4 --nproc-per-node=16 --max-restarts=3 --rdzv-backend=c10d \
+        --rdzv-endpoint=FIRST_MACHINE:29500 examples/distributed.py
+
+SLURM, in a script for sbatch:
+
+    #SBATCH --nodes=4 --ntasks-per-node=1 --cpus-per-task=16
+    FIRST_MACHINE=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+    srun torchrun --nnodes="$SLURM_NNODES" --nproc-per-node=16 --max-restarts=3 \
+        --rdzv-backend=c10d --rdzv-id="$SLURM_JOB_ID" --rdzv-endpoint="$FIRST_MACHINE:29500" \
+        examples/distributed.py
+"""
+
+import argparse
+import os
+import pickle
+import re
+import zipfile
+from datetime import timedelta
+from pathlib import Path
+
+import torch as th
+import torch.distributed as dist
+from stable_baselines3.common.callbacks import CheckpointCallback
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecNormalize
+
+from sb3_trpo import TRPO
+
+
+def join_group(n_restarts: int) -> tuple[int, int]:
+    """Meet the other processes that torchrun started; this one's rank, and how many there are."""
+    # A rank that is silent for longer is given up: longer than any evaluation that others wait for.
+    timeout = timedelta(minutes=5)
+    store, rank, size = next(dist.rendezvous("env://", timeout=timeout))
+    # torchrun's store outlives a restart, and with it the addresses of the ranks that are dead.
+    store = dist.PrefixStore(f"attempt {n_restarts}", store)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=timeout)
+    return rank, size
+
+
+def newest_checkpoint(folder: Path) -> int | None:
+    """Timesteps of the newest checkpoint that is whole: a process may die while it writes one."""
+    found = [re.fullmatch(r"rl_model_(\d+)_steps\.zip", path.name) for path in folder.glob("*.zip")]
+    for steps in sorted((int(match[1]) for match in found if match), reverse=True):
+        try:
+            with zipfile.ZipFile(folder / f"rl_model_{steps}_steps.zip") as archive:
+                is_whole = archive.testzip() is None
+            with statistics_path(folder, steps).open("rb") as file:
+                pickle.load(file)
+        except (OSError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile):
+            continue
+        if is_whole:
+            return steps
+    return None
+
+
+def statistics_path(folder: Path, steps: int) -> Path:
+    """Where SB3's CheckpointCallback puts VecNormalize's statistics."""
+    return folder / f"rl_model_vecnormalize_{steps}_steps.pkl"
+
+
+def chosen_by_first(steps: int | None) -> int | None:
+    """Let rank 0 say which checkpoint to start from, lest the ranks see different ones."""
+    choice = [steps]
+    dist.broadcast_object_list(choice, src=0)
+    return choice[0]
+
+
+def main() -> None:
+    """Train together; rank 0 logs and saves."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser.add_argument("--env", default="HalfCheetah-v5", help="id of the task")
+    parser.add_argument("--steps", type=int, default=1_000_000, help="of all processes together")
+    parser.add_argument("--n-envs", type=int, default=2, help="environments of each process")
+    parser.add_argument("--n-steps", type=int, default=512, help="timesteps of each per update")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/distributed"))
+    options = parser.parse_args()
+
+    th.set_num_threads(1)  # fastest for networks as small as these
+    n_restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    rank, size = join_group(n_restarts)
+    print(f"rank {rank} of {size}, process {os.getpid()}", flush=True)
+
+    checkpoints = options.out / "checkpoints"
+    env = make_vec_env(options.env, n_envs=options.n_envs)
+    done = chosen_by_first(newest_checkpoint(checkpoints) if rank == 0 else None)
+    seed = options.seed + 1000 * n_restarts  # not the same random numbers again
+    if done is None:
+        env = VecNormalize(env)
+        model = TRPO(
+            "MlpPolicy",
+            env,
+            n_steps=options.n_steps,
+            target_kl=0.04,
+            learning_rate=1e-3,
+            policy_kwargs={"log_std_init": -0.5},
+            tensorboard_log=str(options.out / "tensorboard"),
+            seed=seed,
+            device="cpu",
+            distributed=True,
+        )
+    else:
+        env = VecNormalize.load(str(statistics_path(checkpoints, done)), env)
+        path = checkpoints / f"rl_model_{done}_steps.zip"
+        model = TRPO.load(path, env, device="cpu", seed=seed, distributed=True)
+        print(f"rank {rank} goes on from {path}", flush=True)
+    # At the last step of every fifth rollout.
+    saving = CheckpointCallback(5 * options.n_steps, str(checkpoints), save_vecnormalize=True)
+    model.learn(
+        max(options.steps - model.num_timesteps, 0), callback=saving, reset_num_timesteps=False
+    )
+    model.save(options.out / "model.zip")  # rank 0 does
+    if rank == 0:
+        env.save(str(options.out / "vec_normalize.pkl"))
+        print(f"{model.num_timesteps} steps: {options.out / 'model.zip'}", flush=True)
+    dist.barrier()  # a rank that leaves while another still saves aborts at times
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

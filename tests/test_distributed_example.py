@@ -1,0 +1,56 @@
+"""examples/distributed.py under torchrun, as a user starts it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from sb3_trpo import TRPO
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "distributed.py"
+PATIENCE_S = 240
+
+
+def started(folder, n_restarts, steps):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    options = ["--env", "Pendulum-v1", "--n-steps", "64", "--n-envs", "1", "--out", str(folder)]
+    with (folder / "output").open("w") as output:
+        return subprocess.Popen(
+            [*command, f"--max-restarts={n_restarts}", EXAMPLE, *options, "--steps", str(steps)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def wait_for(condition, folder):
+    end = time.monotonic() + PATIENCE_S
+    while not (value := condition()):
+        assert time.monotonic() < end, (folder / "output").read_text()
+        time.sleep(0.05)
+    return value
+
+
+def test_run_goes_on_from_its_last_checkpoint_after_a_worker_was_killed(tmp_path):
+    run = started(tmp_path, n_restarts=1, steps=6400)
+    output = tmp_path / "output"
+    try:
+        wait_for(lambda: list(tmp_path.glob("checkpoints/*vecnormalize*.pkl")), tmp_path)
+        victim = int(re.search(r"rank 1 of 2, process (\d+)", output.read_text())[1])
+        os.kill(victim, signal.SIGKILL)
+        assert run.wait(PATIENCE_S) == 0, output.read_text()
+    finally:
+        run.kill()
+    text = output.read_text()
+    assert len(re.findall(r"rank \d of 2, process", text)) == 4
+    first, second = re.findall(r"rank \d goes on from .*rl_model_(\d+)_steps.zip", text)
+    assert first == second
+    done = int(first)
+    assert done % (2 * 5 * 64) == 0
+    model = TRPO.load(tmp_path / "model.zip")
+    assert model.num_timesteps >= 6400
+    assert (model.num_timesteps - done) % (2 * 64) == 0
+    assert model._n_updates >= (6400 - done) // 128
+    assert (tmp_path / "vec_normalize.pkl").exists()
