@@ -123,7 +123,6 @@ def main() -> None:
     if rank == 0:
         env.save(str(options.out / "vec_normalize.pkl"))
         print(f"{model.num_timesteps} steps: {options.out / 'model.zip'}", flush=True)
-    dist.barrier()  # a rank that leaves while another still saves aborts at times
     dist.destroy_process_group()
 
 

@@ -1,6 +1,8 @@
 """Means over processes: the identity for one, ``torch.distributed`` for several."""
 
+import atexit
 import functools
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -71,6 +73,7 @@ class ProcessGroup:
     def __init__(self) -> None:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         self._needs_gpu = dist.get_backend() == "nccl"
+        _end_gently()
 
     def sum(self, vector: th.Tensor) -> th.Tensor:
         """Sum over the ranks, in one all-reduce."""
@@ -129,6 +132,17 @@ def processes(*, distributed: bool) -> Processes:
     if is_group and dist.get_world_size() > 1:
         _warn_of_separate_learning()
     return OneProcess()
+
+
+@functools.cache  # once
+def _end_gently() -> None:
+    """
+    Let gloo's threads finish before Python ends.
+
+    They give the last message's tensors back to Python, and abort the process (torch 2.13: one run
+    in four) where Python is already being taken down. They need its lock for a moment only.
+    """
+    atexit.register(time.sleep, 0.1)
 
 
 @functools.cache  # once
