@@ -1,0 +1,1 @@
+"""How far more environments and more processes go."""

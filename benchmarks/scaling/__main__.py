@@ -1,0 +1,86 @@
+"""
+Measure how far more environments and more processes go.
+
+    python -m benchmarks.scaling            # some ten minutes, for the documentation
+    python -m benchmarks.scaling --quick    # a minute
+    python -m benchmarks.scaling --redraw benchmarks/scaling/results.json
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch as th
+
+from benchmarks.learning.circumstances import machine, versions
+from benchmarks.learning.runner import ONE_THREAD
+from benchmarks.scaling import environments, ranks
+from benchmarks.scaling.report import report
+from benchmarks.speed.quiet import check_quiet, learning_processes
+
+RESULTS = Path("benchmarks", "scaling", "results.json")
+PASSING = Path("runs", "scaling", "quick.json")
+
+
+def measure(sizes: environments.Sizes, n_updates: int) -> dict[str, object]:
+    """
+    Measure everything.
+
+    :param sizes: of the runs in one process
+    :param n_updates: of the runs in several
+    :return: every raw number, and on what it was measured
+    """
+    th.set_num_threads(1)
+    n_ranks = [1, 2, *(n for n in (4, 8, 16) if n <= (os.cpu_count() or 1))]
+    return {
+        "learning_runs_alive": len(learning_processes()),
+        "versions": versions(),
+        "machine": machine(),
+        "contrib": environments.beside_contrib(sizes),
+        "ranks": [ranks.learning(size, n_updates) for size in n_ranks],
+        "messages": ranks.messages(),
+        "environments": environments.by_kind_and_number(sizes),
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """
+    Carry out the command line.
+
+    :param arguments: of it; None: those the process got
+    :return: the exit status
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.scaling",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--quick", action="store_true", help="little of everything, not to quote")
+    parser.add_argument("--noisy", action="store_true", help="measure beside learning runs")
+    parser.add_argument("--redraw", type=Path, help="the tables of a JSON made earlier")
+    options = parser.parse_args(arguments)
+    if options.redraw is not None:
+        print(report(json.loads(options.redraw.read_text())))
+        return 0
+    if not options.noisy:
+        try:
+            check_quiet()
+        except ValueError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+    sizes = environments.QUICK if options.quick else environments.FULL
+    measurement = measure(sizes, n_updates=2 if options.quick else 20)
+    out = PASSING if options.quick else RESULTS
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(measurement, indent=1, allow_nan=False) + "\n")
+    print(f"\n{report(measurement)}\n\n{out}")
+    return 0
+
+
+if __name__ == "__main__":
+    if any(os.environ.get(name) != value for name, value in ONE_THREAD.items()):
+        command = [sys.executable, "-m", "benchmarks.scaling", *sys.argv[1:]]
+        os.execve(sys.executable, command, {**os.environ, **ONE_THREAD})
+    sys.exit(main())
