@@ -36,15 +36,14 @@ from stable_baselines3.common.vec_env import VecNormalize
 from sb3_trpo import TRPO
 
 
-def join_group(n_restarts: int) -> tuple[int, int]:
-    """Meet the other processes that torchrun started; this one's rank, and how many there are."""
+def join_group(n_restarts: int) -> None:
+    """Meet the other processes that torchrun started."""
     # A rank that is silent for longer is given up: longer than any evaluation that others wait for.
     timeout = timedelta(minutes=5)
     store, rank, size = next(dist.rendezvous("env://", timeout=timeout))
     # torchrun's store outlives a restart, and with it the addresses of the ranks that are dead.
     store = dist.PrefixStore(f"attempt {n_restarts}", store)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=timeout)
-    return rank, size
 
 
 def newest_checkpoint(folder: Path) -> int | None:
@@ -75,20 +74,22 @@ def chosen_by_first(steps: int | None) -> int | None:
     return choice[0]
 
 
-def main() -> None:
-    """Train together; rank 0 logs and saves."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+def parser_of(description: str) -> argparse.ArgumentParser:
+    """Say what the command line takes."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--env", default="HalfCheetah-v5", help="id of the task")
     parser.add_argument("--steps", type=int, default=1_000_000, help="of all processes together")
     parser.add_argument("--n-envs", type=int, default=2, help="environments of each process")
     parser.add_argument("--n-steps", type=int, default=512, help="timesteps of each per update")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/distributed"))
-    options = parser.parse_args()
+    return parser
 
+
+def train(options: argparse.Namespace, n_restarts: int = 0) -> None:
+    """Train with the other processes of the group, which is up; rank 0 logs and saves."""
     th.set_num_threads(1)  # fastest for networks as small as these
-    n_restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
-    rank, size = join_group(n_restarts)
+    rank, size = dist.get_rank(), dist.get_world_size()
     print(f"rank {rank} of {size}, process {os.getpid()}", flush=True)
 
     checkpoints = options.out / "checkpoints"
@@ -123,6 +124,14 @@ def main() -> None:
     if rank == 0:
         env.save(str(options.out / "vec_normalize.pkl"))
         print(f"{model.num_timesteps} steps: {options.out / 'model.zip'}", flush=True)
+
+
+def main() -> None:
+    """Meet the other processes and train."""
+    options = parser_of(__doc__.splitlines()[1]).parse_args()
+    n_restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    join_group(n_restarts)
+    train(options, n_restarts)
     dist.destroy_process_group()
 
 

@@ -37,7 +37,7 @@ def _environments(measurement: dict[str, Any]) -> str:
         cells = [
             f"{_median(row['learn']):,.0f} ({_median(row['step']):,.0f})"
             if (row := rows.get((kind, n_envs)))
-            else "–"
+            else "-"
             for kind in kinds
         ]
         lines.append(f"| {n_envs} | " + " | ".join(cells) + " |")
@@ -49,7 +49,7 @@ def _contrib(measurement: dict[str, Any]) -> str:
     ratios = np.array(fast) / np.array(slow)
     return (
         f"{ours}: {_median(fast):,.0f} steps/s; {peer}: {_median(slow):,.0f}; "
-        f"{np.median(ratios):.2f} × ({ratios.min():.2f}–{ratios.max():.2f})"
+        f"{np.median(ratios):.2f} × ({ratios.min():.2f} to {ratios.max():.2f})"
     )
 
 
