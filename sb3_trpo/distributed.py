@@ -127,10 +127,11 @@ def processes(*, distributed: bool) -> Processes:
             "distributed must be False while there is no process group, got True: to learn with "
             f"several processes, {HOW_TO_START}"
         )
+    if not is_group or dist.get_world_size() == 1:
+        return OneProcess()
     if distributed:
         return ProcessGroup()
-    if is_group and dist.get_world_size() > 1:
-        _warn_of_separate_learning()
+    _warn_of_separate_learning()
     return OneProcess()
 
 

@@ -40,12 +40,12 @@ FULL = Sizes((1, 2, 4, 8, 16, 32, 64, 128, 256), samples=8192, rollouts=2, round
 QUICK = Sizes((2, 8), samples=512, rollouts=1, rounds=1)
 
 
-def make_env(kind: str, n_envs: int, seed: int) -> VecEnv:
-    """Make environments of the task, with episode statistics."""
+def make_env(kind: str, n_envs: int, seed: int, *, task: str = TASK) -> VecEnv:
+    """Make environments of a task, with episode statistics."""
     if kind == "envpool":
-        return EnvPoolVecEnv(TASK, n_envs, seed=seed)
+        return EnvPoolVecEnv(task, n_envs, seed=seed)
     kinds: dict[str, Any] = {"dummy": DummyVecEnv, "subproc": SubprocVecEnv}
-    return make_vec_env(TASK, n_envs, seed=seed, vec_env_cls=kinds[kind])
+    return make_vec_env(task, n_envs, seed=seed, vec_env_cls=kinds[kind])
 
 
 def by_kind_and_number(sizes: Sizes) -> list[dict[str, Any]]:

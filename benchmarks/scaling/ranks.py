@@ -16,8 +16,10 @@ from stable_baselines3.common.logger import Logger
 from benchmarks.scaling.environments import make_env
 from sb3_trpo import TRPO
 
-N_ENVS, N_STEPS, BATCH_SIZE = 4, 512, 128
-"""Of each rank; minibatches are of as many samples per rank."""
+N_ENVS, N_STEPS = 4, 512
+"""Of each rank."""
+CASES = (("HalfCheetah-v5", 128), ("HalfCheetah-v5", 1024), ("Humanoid-v5", 1024))
+"""Task, and samples of each rank in a minibatch."""
 MESSAGE_SIZES = tuple(4**k for k in range(13))  # floats: up to 67 MB
 
 
@@ -54,16 +56,18 @@ class Messages:
             self.seconds += time.perf_counter() - started
 
 
-def learning(size: int, n_updates: int) -> dict[str, Any]:
+def learning(size: int, n_updates: int, task: str, batch_size: int) -> dict[str, Any]:
     """
     Run ``learn()`` on some ranks.
 
     :param size: ranks
     :param n_updates: of the timed run
+    :param task: id of the environments
+    :param batch_size: samples of each rank in a minibatch
     :return: steps per second of all, share of the time in messages, bytes of each all-reduce of an
         update
     """
-    return _on_ranks(_learn, size, n_updates)
+    return _on_ranks(_learn, size, n_updates, task, batch_size)
 
 
 def messages() -> list[dict[str, float]]:
@@ -71,13 +75,13 @@ def messages() -> list[dict[str, float]]:
     return _on_ranks(_time_messages, 2)
 
 
-def _learn(n_updates: int) -> dict[str, Any]:
+def _learn(n_updates: int, task: str, batch_size: int) -> dict[str, Any]:
     size = dist.get_world_size()
     model = TRPO(
         "MlpPolicy",
-        make_env("dummy", N_ENVS, seed=0),
+        make_env("dummy", N_ENVS, seed=0, task=task),
         n_steps=N_STEPS,
-        batch_size=BATCH_SIZE * size,
+        batch_size=batch_size * size,
         seed=0,
         device="cpu",
         distributed=True,
@@ -91,6 +95,8 @@ def _learn(n_updates: int) -> dict[str, Any]:
         model.learn(n_updates * samples)
     wall_s = time.perf_counter() - started
     return {
+        "task": task,
+        "batch_size": batch_size,
         "ranks": size,
         "steps_per_s": n_updates * samples / wall_s,
         "s_per_update": wall_s / n_updates,

@@ -1,5 +1,6 @@
 """The measurement as tables."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -54,9 +55,11 @@ def _contrib(measurement: dict[str, Any]) -> str:
 
 
 def _ranks(measurement: dict[str, Any]) -> str:
-    lines = ["| ranks | steps/s | in messages | all-reduces per update | bytes |", "|---" * 5 + "|"]
+    names = "task | minibatch per rank | ranks | steps/s | in messages"
+    lines = [f"| {names} | all-reduces per update | bytes |", "|---" * 7 + "|"]
     lines += [
-        f"| {row['ranks']} | {row['steps_per_s']:,.0f} | {row['share_in_messages']:.1%} "
+        f"| {row['task']} | {row['batch_size']} | {row['ranks']} | {row['steps_per_s']:,.0f} "
+        f"| {row['share_in_messages']:.1%} "
         f"| {row['messages_per_update']:.0f} | {row['bytes_per_update']:,.0f} |"
         for row in measurement["ranks"]
     ]
@@ -66,23 +69,48 @@ def _ranks(measurement: dict[str, Any]) -> str:
 def _model(measurement: dict[str, Any]) -> str:
     rows = measurement["messages"]
     local = fitted([row["bytes"] for row in rows], [row["seconds"] for row in rows])
-    network = over_ethernet(local)
-    alone, together = measurement["ranks"][0], measurement["ranks"][-1]
+    alone, together = (
+        next(row for row in measurement["ranks"] if row["ranks"] == ranks) for ranks in (1, 2)
+    )
+    busy = replace(local, latency_s=_latency_in_learn(measurement["ranks"]))
+    links = [over_ethernet(link) for link in (busy, local)]
+    samples = alone["steps_per_s"] * alone["s_per_update"]
     lines = [
-        f"Between two ranks here: {local.latency_s * 1e6:.0f} µs and "
+        f"Between two ranks here: {local.latency_s * 1e6:.0f} µs a message where nothing else is "
+        f"done, {busy.latency_s * 1e6:.0f} µs within learn(), and "
         f"{local.bytes_per_s / 1e9:.2f} GB/s; over 10 Gb Ethernet taken to be "
-        f"{network.latency_s * 1e6:.0f} µs and {network.bytes_per_s / 1e9:.2f} GB/s.",
+        f"{links[1].latency_s * 1e6:.0f} to {links[0].latency_s * 1e6:.0f} µs and "
+        f"{links[1].bytes_per_s / 1e9:.2f} GB/s.",
         "",
-        "| ranks | each keeps of its speed | as fast as one, times |",
-        "|---|---|---|",
+        f"Times as fast as one rank, {samples:,.0f} samples of each per update, "
+        f"{together['messages_per_update']:.0f} all-reduces:",
+        "",
+        "| ranks | as here | 1 ms more per step | 10 ms more per step |",
+        "|---|---|---|---|",
     ]
     for ranks in RANKS:
-        kept = efficiency(
-            network,
-            ranks,
-            s_per_update=alone["s_per_update"],
-            messages=together["messages_per_update"],
-            n_bytes=together["bytes_per_update"],
-        )
-        lines.append(f"| {ranks} | {kept:.1%} | {ranks * kept:,.0f} |")
+        cells = []
+        for slower_s in (0, 1e-3, 1e-2):
+            low, high = (
+                ranks
+                * efficiency(
+                    link,
+                    ranks,
+                    s_per_update=alone["s_per_update"] + samples * slower_s,
+                    messages=together["messages_per_update"],
+                    n_bytes=together["bytes_per_update"],
+                )
+                for link in links
+            )
+            cells.append(f"{low:,.1f} to {high:,.1f}")
+        lines.append(f"| {ranks} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _latency_in_learn(rows: list[dict[str, Any]]) -> float:
+    """Latency of a message from runs of two ranks with many messages and with few."""
+    many, few, *_ = [row for row in rows if row["ranks"] == 2]
+    seconds = [row["share_in_messages"] * row["s_per_update"] for row in (many, few)]
+    messages = [row["messages_per_update"] for row in (many, few)]
+    # Each passes two messages; what both runs wait at the rollout's end drops out.
+    return (seconds[0] - seconds[1]) / (messages[0] - messages[1]) / 2
