@@ -94,9 +94,10 @@ RECURRENT_TRPO: dict[str, Settings] = {
         "normalize": {},
         "policy": "MlpLstmPolicy",
         "n_steps": 512,
-        "gamma": 0.99,
+        "gamma": 0.98,
+        "gae_lambda": 0.92,
         "target_kl": 0.04,
         "learning_rate": linear(1e-3),
-        "policy_kwargs": {"log_std_init": -0.5, "lstm_hidden_size": 128},
+        "policy_kwargs": {"log_std_init": -2, "lstm_hidden_size": 128},
     },
 }
