@@ -6,7 +6,7 @@ STEPS ?= 200000
 SEED ?= 0
 PIP = $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: train test test-all lint type bench-learning bench-report bench-speed
+.PHONY: train test test-all lint type bench-learning bench-report bench-speed bench-scaling
 
 # torch comes first and by itself: its pinned version then satisfies whoever asks for torch.
 $(VENV)/base: constraints.txt
@@ -51,3 +51,6 @@ bench-report: $(VENV)/bench
 
 bench-speed: $(VENV)/bench
 	$(VENV)/bin/python -m benchmarks.speed
+
+bench-scaling: $(VENV)/dev
+	$(VENV)/bin/python -m benchmarks.scaling
