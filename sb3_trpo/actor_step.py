@@ -44,10 +44,9 @@ def actor_problem(
     fisher_chunks = None
     if model.sub_sampling_factor > 1:
         kept = model._union(batch).thinned(model.sub_sampling_factor, model._n_updates)
-        fisher_chunks = []
-        if len(kept):  # on one of several processes there may be none
-            thinned = batch.thinned(kept)
-            fisher_chunks = [chunk(rows) for rows in thinned.split(model.actor_batch_size)]
+        is_none_here = not isinstance(kept, slice) and len(kept) == 0  # but on other processes
+        parts = [] if is_none_here else batch.thinned(kept).split(model.actor_batch_size)
+        fisher_chunks = [chunk(rows) for rows in parts]
     problem = TrustRegionProblem(
         model.policy,
         chunks=[chunk(rows) for rows in batch.split(model.actor_batch_size)],

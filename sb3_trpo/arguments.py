@@ -238,14 +238,15 @@ def warn_of_truncated_minibatches(model: "TRPO") -> None:
     """
     if model.env is None:
         return
-    n_samples = model.n_steps * model.n_envs
+    n_samples = model._crew.n_samples
     rest = n_samples % model.batch_size
     if rest:
+        ranks = "" if model._processes.size == 1 else f" of {model._processes.size} ranks"
         warnings.warn(
             f"batch_size={model.batch_size} does not divide the {n_samples} samples of a rollout "
-            f"(n_steps={model.n_steps}, n_envs={model.n_envs}), so that the last minibatch of the "
-            f"value function's fit has {rest}. A batch_size that is a factor of n_steps * n_envs "
-            "is recommended.",
+            f"(n_steps={model.n_steps}, n_envs={model.n_envs}{ranks}), so that the last minibatch "
+            f"of the value function's fit has {rest}. A batch_size that is a factor of n_steps * "
+            "n_envs is recommended.",
             stacklevel=3,
         )
 

@@ -69,13 +69,15 @@ class Batch:
         """
         return self.rows(slice(0, 2)), self.rows(slice(-2, None))
 
-    def thinned(self, kept: np.ndarray) -> "Batch":
+    def thinned(self, kept: slice | np.ndarray) -> "Batch":
         """
         Keep some samples, for the Fisher-vector products.
 
-        :param kept: indices of rows; of sequences, where the batch is made of those
+        :param kept: rows; sequences, where the batch is made of those
         :return: the smaller batch
         """
+        if isinstance(kept, slice):
+            return self.rows(kept)
         return self.rows(th.as_tensor(kept, device=self.actions.device))
 
     def split(self, size: int | None) -> list["Batch"]:
@@ -292,7 +294,14 @@ def minibatches(batch: Batch, cards: Deal) -> Iterator[Minibatch[Batch]]:
     :return: the minibatches, each gathered when it is asked for
     """
     order = th.as_tensor(cards.order, device=batch.actions.device)
-    return (
-        Minibatch(batch.rows(order[part]) if part.start < part.stop else None, size)
-        for part, size in zip(cards.parts, cards.sizes, strict=True)
-    )
+    for part, size in zip(cards.parts, cards.sizes, strict=True):
+        yield Minibatch(_some_rows(batch, order[part], is_alone=size == 1), size)
+
+
+def _some_rows(batch: Batch, chosen: th.Tensor, *, is_alone: bool) -> Batch | None:
+    """Take this process's rows of a minibatch; None if it has none."""
+    if len(chosen) == 1 and not is_alone:
+        # Twice, the second without weight: batch normalisation and squeeze() want more than one.
+        twice = batch.rows(chosen.repeat(2))
+        return replace(twice, weights=twice.weights * twice.weights.new_tensor([1, 0]))
+    return batch.rows(chosen) if len(chosen) else None

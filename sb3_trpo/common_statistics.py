@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3.common.running_mean_std import RunningMeanStd
-from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
 
 from sb3_trpo.moments import Moments
 
@@ -23,7 +23,8 @@ class CommonStatistics:
     """
 
     def __init__(self, env: VecEnv) -> None:
-        self._running = _running_statistics(env)
+        self._normaliser = unwrap_vec_normalize(env)
+        self._running = _running_statistics(self._normaliser)
         self._common = self._now()
 
     def _now(self) -> dict[str, Moments]:
@@ -31,6 +32,10 @@ class CommonStatistics:
             name: Moments(x.count, x.mean.copy(), x.var * x.count)
             for name, x in self._running.items()
         }
+
+    def are_of(self, env: VecEnv) -> bool:
+        """Tell whether these are the statistics of some environments."""
+        return unwrap_vec_normalize(env) is self._normaliser
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what must be equal on all processes at the start."""
@@ -51,14 +56,16 @@ class CommonStatistics:
         """
         for name, running in self._running.items():
             total = self._common[name]
-            for increment in increments:
-                total = total.merged(increment[name])
+            new = [increment[name] for increment in increments if increment[name].count]
+            if not new:  # frozen: not even a rounding
+                continue
+            for increment in new:
+                total = total.merged(increment)
             self._common[name] = total
             running.count, running.mean, running.var = total.count, total.mean, total.variance
 
 
-def _running_statistics(env: VecEnv) -> dict[str, RunningMeanStd]:
-    normaliser = unwrap_vec_normalize(env)
+def _running_statistics(normaliser: VecNormalize | None) -> dict[str, RunningMeanStd]:
     if normaliser is None:
         return {}
     running = {"rewards": normaliser.ret_rms}

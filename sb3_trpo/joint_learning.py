@@ -2,7 +2,7 @@
 
 import zlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -38,42 +38,136 @@ _SAME = (
     "line_search_max_iter",
     "sub_sampling_factor",
     "num_timesteps",
+    "_n_updates",
 )
 """Attributes that decide how many messages an update has, and what they mean."""
 _WINDOWS = ("ep_info_buffer", "ep_success_buffer")
 """Attributes that hold the last episodes, for the log."""
 
 
-def start_alike(model: "TRPO") -> int | None:
+@dataclass(frozen=True)
+class Crew:
+    """
+    The rollouts of all processes, as they will be.
+
+    :param shapes: T and E of each, by rank
+    :param rank: of this process
+    """
+
+    shapes: tuple[tuple[int, int], ...]
+    rank: int
+
+    @classmethod
+    def of(cls, model: "TRPO") -> "Crew":
+        """
+        Ask all processes.
+
+        :param model: about to be built; without environments it will have no rollouts
+        :return: their answers
+        """
+        group = model._processes
+        shapes = group.exchange((model.n_steps, getattr(model, "n_envs", None) or 0))
+        return cls(tuple(shapes), group.rank)
+
+    @property
+    def n_samples(self) -> int:
+        """Samples of all processes in an update."""
+        return sum(n_steps * n_envs for n_steps, n_envs in self.shapes)
+
+    @property
+    def first_env(self) -> int:
+        """Place of this process's first environment among those of all."""
+        return sum(n_envs for _, n_envs in self.shapes[: self.rank])
+
+    @property
+    def n_other_envs(self) -> int:
+        """Environments of the other processes."""
+        return sum(n_envs for _, n_envs in self.shapes) - self.shapes[self.rank][1]
+
+
+def start_alike(model: "TRPO") -> CommonStatistics | None:
     """
     Give all processes the same networks, and each its own random numbers.
 
-    The environments are seeded as one process would seed all of them together.
-
     :param model: just built
-    :return: the seed of the random numbers that the processes draw in common; None for one process
+    :return: the normalisation that they have in common; None for one process or without
+        environments
+    :raises ValueError: the models or the normalisations differ
     """
     group = model._processes
     if group.size == 1:
         return None
+    _check_same(group, _anatomy(model))
     for tensor in (*model.policy.parameters(), *model.policy.buffers()):
         group.from_first(tensor)
-    drawn = int(np.random.randint(2**32, dtype=np.uint64)) if model.seed is None else model.seed
-    starts = group.exchange((drawn, getattr(model, "n_envs", None) or 0))
-    seed = int(starts[0][0])
-    _seed_apart(model, seed, [n_envs for _, n_envs in starts])
-    return seed
+    if model.seed is None:
+        # Below what EnvPool takes, whose environments each have a number of their own.
+        drawn = group.exchange(int(np.random.randint(2**31 - 2**20)))
+        model.set_random_seed(drawn[0])
+    return None if model.env is None else common_statistics(group, model.env)
 
 
-def _seed_apart(model: "TRPO", seed: int, n_envs: list[int]) -> None:
-    rank = model._processes.rank
-    env, model.env = model.env, None  # its environments have a place among those of all
+def common_statistics(group: Processes, env: VecEnv) -> CommonStatistics:
+    """
+    Take note of what the processes' VecNormalize has in common.
+
+    :param group: the processes
+    :param env: of this one
+    :return: to be kept
+    :raises ValueError: the statistics differ
+    """
+    statistics = CommonStatistics(env)
+    prints = group.exchange(statistics.fingerprint())
+    if any(other != prints[0] for other in prints):
+        raise ValueError(
+            "VecNormalize's statistics must be the same on all ranks when a model gets its "
+            "environments: load them from one file on every rank, or begin with new ones that "
+            "were never stepped nor reset"
+        )
+    return statistics
+
+
+def _anatomy(model: "TRPO") -> dict[str, Any]:
+    """Return what of a model must be equal before its parameters can be."""
+    return {
+        "class": type(model).__name__,
+        "device": model.device.type,
+        "optimizer_class": type(model.policy.optimizer).__name__,
+        "policy": [
+            (name, tuple(tensor.shape), str(tensor.dtype), tensor.requires_grad)
+            for name, tensor in (*model.policy.named_parameters(), *model.policy.named_buffers())
+        ],
+        # The order of a sum depends on them, and with it the last bit.
+        "torch.get_num_threads()": th.get_num_threads(),
+    }
+
+
+def _check_same(group: Processes, own: dict[str, Any]) -> None:
+    offers = group.exchange(own)
+    for name in own:
+        values = [offer[name] for offer in offers]
+        if any(value != values[0] for value in values):
+            shown = "" if name in ("policy", "parameters") else f", got {values}"
+            raise ValueError(f"{name} must be the same on all ranks{shown}")
+
+
+def seed_apart(model: "TRPO", seed: int, set_random_seed: Callable[[int], None]) -> None:
+    """
+    Seed this process's random numbers: exploration by its rank, environments by their place.
+
+    The environments are seeded as one process would seed all of them together.
+
+    :param model: one of several
+    :param seed: common to all
+    :param set_random_seed: SB3's, of the model
+    """
+    env, model.env = model.env, None
     try:
-        model.set_random_seed((seed + rank) % 2**32)
+        set_random_seed((seed + model._crew.rank) % 2**32)
     finally:
         model.env = env
-    if env is not None and model.seed is not None:
-        env.seed((seed + sum(n_envs[:rank])) % 2**32)
+    if env is not None:
+        env.seed((seed + model._crew.first_env) % 2**32)
 
 
 def check_same_parameters(policy: BasePolicy, group: Processes) -> None:
@@ -86,12 +180,13 @@ def check_same_parameters(policy: BasePolicy, group: Processes) -> None:
     """
     if group.size == 1:
         return
-    digests = group.exchange(_digest(policy))
-    if len(set(digests)) > 1:
+    digest = _digest(policy) % 2**20  # so that float64 holds the sums of squares exactly
+    total, squares = group.sum(th.tensor([digest, digest**2], dtype=th.float64)).tolist()
+    if int(total) ** 2 != group.size * int(squares):  # Cauchy-Schwarz: equal iff all are
         raise RuntimeError(
-            f"The ranks' parameters have come apart (digests {digests}): they must be bitwise "
-            "equal after every update. Are all ranks on the same kind of processor, with the same "
-            "versions, and does nothing else change the policy?"
+            "The ranks' parameters have come apart: they must be bitwise equal after every update. "
+            "Are all ranks on the same kind of processor, with the same versions and threads, and "
+            "does nothing else change the policy?"
         )
 
 
@@ -126,6 +221,28 @@ class _Report:
     increments: dict[str, Moments]
 
 
+class _Window(deque[Any]):
+    """
+    The last episodes, and which of them are new.
+
+    :param before: the last episodes so far
+    """
+
+    def __init__(self, before: deque[Any]) -> None:
+        super().__init__(before, before.maxlen)
+        self.new: list[Any] = []
+
+    def append(self, entry: Any) -> None:
+        """Take an entry in, and note it."""
+        self.new.append(entry)
+        super().append(entry)
+
+    def extend(self, entries: Iterable[Any]) -> None:
+        """Take entries in, and note them."""
+        for entry in entries:
+            self.append(entry)
+
+
 class JointLearning:
     """
     One call of ``learn`` by several processes.
@@ -138,25 +255,11 @@ class JointLearning:
 
     def __init__(self, model: "TRPO", env: VecEnv, total_timesteps: int) -> None:
         self._model, self._group = model, model._processes
-        self._statistics = CommonStatistics(env)
-        offers = self._group.exchange(
-            {
-                **{name: _comparable(getattr(model, name)) for name in _SAME},
-                "total_timesteps": total_timesteps,
-                "class": type(model).__name__,
-                "parameters": _digest(model.policy),
-                "VecNormalize": self._statistics.fingerprint(),
-                "n_envs": env.num_envs,
-            }
-        )
-        n_envs = [offer.pop("n_envs") for offer in offers]
-        self._n_envs = env.num_envs
-        self.n_other_envs = sum(n_envs) - env.num_envs
-        for name in offers[0]:
-            values = [offer[name] for offer in offers]
-            if any(value != values[0] for value in values):
-                shown = "" if name == "VecNormalize" else f", got {values}"
-                raise ValueError(f"{name} must be the same on all ranks{shown}")
+        if model._statistics is None or not model._statistics.are_of(env):
+            model._statistics = common_statistics(self._group, env)
+        own = {name: _comparable(getattr(model, name)) for name in _SAME}
+        own |= {"total_timesteps": total_timesteps, "parameters": _digest(model.policy)}
+        _check_same(self._group, own)
         if self._group.rank > 0:
             model.set_logger(Logger(None, []))
 
@@ -169,27 +272,24 @@ class JointLearning:
         :return: False if any process's callback ended its rollout early
         """
         model, calls = self._model, callback.n_calls
-        n_before = model.num_timesteps
+        n_before, statistics = model.num_timesteps, cast(CommonStatistics, model._statistics)
         windows = [cast(deque[Any], getattr(model, name)) for name in _WINDOWS]
-        # Without a bound, so that the new ones can be told from the old.
-        for name, window in zip(_WINDOWS, windows, strict=True):
-            setattr(model, name, deque(window))
+        noting = [_Window(window) for window in windows]
+        for name, noter in zip(_WINDOWS, noting, strict=True):
+            setattr(model, name, noter)
         try:
             goes_on = collect()
         finally:
-            seen = [getattr(model, name) for name in _WINDOWS]
             for name, window in zip(_WINDOWS, windows, strict=True):
                 setattr(model, name, window)
-        new = [list(after)[len(before) :] for after, before in zip(seen, windows, strict=True)]
-        n_samples = (callback.n_calls - calls) * self._n_envs
-        reports = self._group.exchange(
-            _Report(goes_on, n_samples, new, self._statistics.increments())
-        )
+        n_samples = (callback.n_calls - calls) * model.n_envs
+        new = [noter.new for noter in noting]
+        reports = self._group.exchange(_Report(goes_on, n_samples, new, statistics.increments()))
         model.num_timesteps = n_before + sum(report.n_samples for report in reports)
         for report in reports:
             for window, entries in zip(windows, report.windows, strict=True):
                 window.extend(entries)
-        self._statistics.take([report.increments for report in reports])
+        statistics.take([report.increments for report in reports])
         return all(report.goes_on for report in reports)
 
 

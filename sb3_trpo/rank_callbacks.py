@@ -1,5 +1,7 @@
 """Callbacks where several processes learn together."""
 
+import copy
+
 from stable_baselines3.common.callbacks import (
     BaseCallback,
     CallbackList,
@@ -51,5 +53,21 @@ def _elsewhere(callback: BaseCallback) -> BaseCallback | None:
     if type(callback) is CallbackList:
         return CallbackList(called_here(callback.callbacks, rank=1))
     if isinstance(callback, EventCallback) and callback.callback is not None:
-        return None if _elsewhere(callback.callback) is None else callback
+        inner = _elsewhere(callback.callback)
+        if inner is None:
+            return None
+        callback = copy.copy(callback)
+        callback.callback = inner
     return callback
+
+
+class JointProgressBar(ProgressBarCallback):
+    """A progress bar that counts the timesteps of all processes."""
+
+    def _on_step(self) -> bool:
+        self.pbar.update(self.num_timesteps - self.pbar.n - self._n_before)
+        return True
+
+    def _on_training_start(self) -> None:
+        super()._on_training_start()
+        self._n_before = self.model.num_timesteps

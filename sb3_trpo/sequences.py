@@ -139,11 +139,11 @@ class SequenceBatch(Batch):
             self.rollout.padded(self.starts[-1:], short[-1:]),
         )
 
-    def thinned(self, kept: np.ndarray) -> "SequenceBatch":
+    def thinned(self, kept: slice | np.ndarray) -> "SequenceBatch":
         """
         Keep some sequences, for the Fisher-vector products.
 
-        :param kept: indices of sequences
+        :param kept: which
         :return: the smaller batch
         """
         return self.sequences(kept)

@@ -42,8 +42,10 @@ from sb3_trpo.distributed import processes
 from sb3_trpo.distributions import unvalidated
 from sb3_trpo.finite_observations import check_finite, finite_observations
 from sb3_trpo.joint_learning import (
+    Crew,
     JointLearning,
     check_same_parameters,
+    seed_apart,
     share_buffers,
     start_alike,
 )
@@ -64,7 +66,7 @@ from sb3_trpo.policies import (
     has_two_extractors,
     with_separate_extractors,
 )
-from sb3_trpo.rank_callbacks import RankCallbacks, called_here
+from sb3_trpo.rank_callbacks import JointProgressBar, RankCallbacks, called_here
 from sb3_trpo.records import actor_figures, critic_figures
 from sb3_trpo.rollout_summary import RolloutSummary, summary_of
 from sb3_trpo.rollouts import FastRollout, collects_fast
@@ -231,11 +233,13 @@ class TRPO(OnPolicyAlgorithm):
 
     def _setup_model(self) -> None:
         check_arguments(self)  # load() sets attributes without the constructor
-        warn_of_truncated_minibatches(self)
         self._processes = processes(distributed=self.distributed)
+        self._crew = Crew.of(self)
+        self._common_seed: int | None = None
+        warn_of_truncated_minibatches(self)
         self._joint: JointLearning | None = None
         self._make_policy_and_buffer()
-        self._common_seed = start_alike(self)
+        self._statistics = start_alike(self)
         check_optimizer(type(self.policy.optimizer))
         self._jacobian_form: JacobianForm | None = None
         self._skips = SkipCounter()
@@ -246,8 +250,20 @@ class TRPO(OnPolicyAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         derived = ["_jacobian_form", "_skips", "_common_seed"]
-        of_the_group = ["distributed", "_processes", "_joint"]
+        of_the_group = ["distributed", "_processes", "_crew", "_joint", "_statistics"]
         return [*super()._excluded_save_params(), *derived, *of_the_group]
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """
+        Seed all pseudo-random generators; those of several processes apart.
+
+        :param seed: common to all processes; None: leave the generators
+        """
+        if self._processes.size == 1 or seed is None:
+            super().set_random_seed(seed)
+        else:
+            self._common_seed = seed
+            seed_apart(self, seed, super().set_random_seed)
 
     def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
         super()._update_current_progress_remaining(num_timesteps, total_timesteps)
@@ -263,11 +279,12 @@ class TRPO(OnPolicyAlgorithm):
             callback = CallbackList(callback)
         if not isinstance(callback, BaseCallback):
             callback = ConvertCallback(callback)
-        callbacks = [callback, ProgressBarCallback()] if progress_bar else [callback]
+        bar = ProgressBarCallback if self._joint is None else JointProgressBar
+        callbacks = [callback, bar()] if progress_bar else [callback]
         if self._joint is None:
             return super()._init_callback(SharedLocals(callbacks))
         here = called_here(callbacks, self._processes.rank)
-        return super()._init_callback(RankCallbacks(here, self._joint.n_other_envs))
+        return super()._init_callback(RankCallbacks(here, self._crew.n_other_envs))
 
     def save(
         self,
@@ -407,8 +424,7 @@ class TRPO(OnPolicyAlgorithm):
         group = self._processes
         if group.size == 1:
             return Union.in_rank_order([len(batch)], 0)
-        shapes = group.exchange((self.rollout_buffer.buffer_size, self.rollout_buffer.n_envs))
-        return Union.in_time_order(tuple(shapes), group.rank)
+        return Union.in_time_order(self._crew.shapes, group.rank)
 
     def _permutation(self) -> Permutation:
         """Return what shuffles the samples: NumPy, as in SB3; the same on all processes."""

@@ -51,15 +51,18 @@ class Union:
         first = sum(sizes[:rank])
         return cls(np.arange(first, first + sizes[rank]), sum(sizes))
 
-    def thinned(self, k: int, offset: int) -> np.ndarray:
+    def thinned(self, k: int, offset: int) -> slice | np.ndarray:
         """
         Keep one sample of the union in k, without random numbers.
 
         :param k: at least 1
         :param offset: the first kept has place ``offset % k``, or less in a smaller union
-        :return: indices of this process's samples that are kept
+        :return: those of this process's samples that are kept: a slice where all are here
         """
-        return np.flatnonzero(self.places % k == offset % min(k, self.total))
+        first = offset % min(k, self.total)
+        if len(self.places) == self.total:
+            return slice(first, None, k)
+        return np.flatnonzero(self.places % k == first)
 
     def own(self, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """

@@ -4,12 +4,14 @@ import os
 import signal
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import torch as th
 import torch.distributed as dist
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback, EvalCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_trpo import TRPO
@@ -98,24 +100,28 @@ def update_on(kind, name, rollouts, parameters, envs, options):
 
 
 def count_messages(model_options):
-    """The calls of all-reduce during one update, and the figures of the update."""
+    """Entries of each all-reduce in an update, the number of other messages, and the figures."""
     model = build("plain", "gaussian", 2, **model_options)
-    calls = []
-    all_reduce = dist.all_reduce
+    calls, others = [], []
+    all_reduce, all_gather_object = dist.all_reduce, dist.all_gather_object
 
     def counted(tensor, *args, **kwargs):
         calls.append(tensor.numel())
         return all_reduce(tensor, *args, **kwargs)
 
+    def counted_gather(*args, **kwargs):
+        others.append(args)
+        return all_gather_object(*args, **kwargs)
+
     _, callback = model._setup_learn(1000)
     callback.on_training_start(locals(), globals())
     model.collect_rollouts(model.env, callback, model.rollout_buffer, model.n_steps)
-    dist.all_reduce = counted
+    dist.all_reduce, dist.all_gather_object = counted, counted_gather
     try:
         model.train()
     finally:
-        dist.all_reduce = all_reduce
-    return calls, dict(model.logger.name_to_value)
+        dist.all_reduce, dist.all_gather_object = all_reduce, all_gather_object
+    return calls, len(others), dict(model.logger.name_to_value)
 
 
 class Recorder(BaseCallback):
@@ -253,6 +259,77 @@ def die_in_the_update(victim, n_messages):
         dist.all_reduce = all_reduce
     same = all(th.equal(before[key], value) for key, value in model.policy.state_dict().items())
     return message, same
+
+
+class WithBatchNorm(BaseFeaturesExtractor):
+    """Units whose normalisation wants more than one row."""
+
+    def __init__(self, observation_space):
+        super().__init__(observation_space, 6)
+        self.layers = th.nn.Sequential(th.nn.Linear(5, 6), th.nn.BatchNorm1d(6), th.nn.Tanh())
+
+    def forward(self, observations):
+        return self.layers(observations)
+
+
+def learn_with_batch_norm(n_rollouts):
+    """Minibatches of which a rank often has a single row."""
+    policy_kwargs = {"features_extractor_class": WithBatchNorm, "share_features_extractor": False}
+    model = build("plain", "gaussian", 1, batch_size=3, policy_kwargs=policy_kwargs)
+    model.learn(n_rollouts * 2 * N_STEPS)
+    return model.policy.state_dict()
+
+
+def seeded_anew(options, reseed):
+    """Actions and first observations of a rollout after seeding in one way or another."""
+    model = build("plain", "gaussian", 2, **options)
+    if reseed:
+        model.set_random_seed(11)
+    model.learn(1)
+    return model.rollout_buffer.actions.copy(), model.rollout_buffer.observations.copy()
+
+
+def different_models(net_arch):
+    build("plain", "gaussian", 1, policy_kwargs={"net_arch": net_arch})
+
+
+class Dicts(Noise):
+    """Dict observations, of which one part is normalised."""
+
+    def __init__(self):
+        super().__init__(SPACES["gaussian"][0])
+        self.observation_space = gym.spaces.Dict(
+            a=self.observation_space, b=gym.spaces.Box(-1, 1, (1,), np.float32)
+        )
+
+    def reset(self, **kwargs):
+        obs, info = super().reset(**kwargs)
+        return {"a": obs, "b": obs[:1]}, info
+
+    def step(self, action):
+        obs, *rest = super().step(action)
+        return {"a": obs, "b": obs[:1]}, *rest
+
+
+def normalised_learns(options):
+    """Three calls of learn with an evaluation between; the statistics before, and after each."""
+    env = VecNormalize(DummyVecEnv([Dicts] * 2), **options)
+    if not env.training:
+        env.ret_rms.mean, env.ret_rms.var, env.ret_rms.count = np.array(0.3), np.array(1.7), 123.4
+
+    def now():
+        parts = [env.ret_rms, *(getattr(env, "obs_rms", None) or {}).values()]
+        return [(np.array(x.mean), np.array(x.var), x.count) for x in parts]
+
+    model = TRPO("MultiInputPolicy", env, n_steps=16, batch_size=32, distributed=True, seed=0)
+    seen = [now()]
+    env.reset()  # which VecNormalize counts
+    for _ in range(3):
+        model.learn(64, reset_num_timesteps=False)
+        seen.append(now())
+        if env.training:
+            env.step(np.zeros((2, 3), np.float32))
+    return seen
 
 
 def load_and_predict(path):

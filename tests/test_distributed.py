@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 import torch as th
 import torch.distributed as dist
+from stable_baselines3.common.callbacks import (
+    CallbackList,
+    CheckpointCallback,
+    EveryNTimesteps,
+)
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sb3_trpo import TRPO
 from sb3_trpo.distributed import _warn_of_separate_learning
+from sb3_trpo.rank_callbacks import called_here
 from tests import rank_jobs
 from tests.rank_jobs import SEED, build, stored, update_on
 from tests.ranks import TIMEOUT_S, Ranks
@@ -133,7 +139,7 @@ def test_ranks_that_collect_for_different_times_share_the_actors_step(two_ranks)
 
 
 def test_messages_of_an_update_are_counted(two_ranks):
-    calls, log = two_ranks.run(
+    calls, n_others, log = two_ranks.run(
         rank_jobs.count_messages, {"n_critic_updates": 2, "policy_kwargs": {"net_arch": [8]}}
     )[0]
     actor = 5 * 8 + 8 + 8 * 3 + 3 + 3
@@ -142,7 +148,8 @@ def test_messages_of_an_update_are_counted(two_ranks):
     products, trials = int(log["train/cg_iterations"]), int(log["train/line_search_steps"])
     assert calls.count(actor) == 1 + products  # the gradient, and one product per iteration
     assert calls.count(critic) == n_minibatches
-    assert calls.count(2) == trials  # surrogate and KL
+    assert calls.count(2) == trials + 1  # surrogate and KL; the digest
+    assert n_others == 1  # the summary of the rollout
     others = [size for size in calls if size not in (actor, critic, 2)]
     assert others == [3 + 9, n_minibatches]  # totals and what is used of nine tensors; the losses
 
@@ -231,6 +238,65 @@ def test_file_says_nothing_of_the_ranks_and_learning_goes_on(two_ranks, tmp_path
     for alone, together, num_timesteps in two_ranks.run(rank_jobs.load_and_predict, str(path)):
         assert (alone, together) == (False, True)
         assert num_timesteps == 2 * 2 * rank_jobs.N_STEPS
+
+
+def test_user_may_seed_anew_and_ranks_stay_apart(two_ranks):
+    (actions, observations), (others, their_observations) = two_ranks.run(
+        rank_jobs.seeded_anew, {}, True
+    )
+    assert not np.array_equal(actions, others)
+    assert not np.array_equal(observations, their_observations)
+    model = build("plain", "gaussian", 4)  # environments as one process would seed them
+    model.env.seed(11)
+    first = np.concatenate([observations[0], their_observations[0]])
+    np.testing.assert_array_equal(first, model.env.reset())
+
+
+def test_without_a_seed_ranks_are_apart_too(two_ranks):
+    (actions, observations), (others, their_observations) = two_ranks.run(
+        rank_jobs.seeded_anew, {"seed": None}, False
+    )
+    assert not np.array_equal(actions, others)
+    assert not np.array_equal(observations[0], their_observations[0])
+
+
+def test_batch_normalisation_in_the_critic_learns_and_stays_equal(two_ranks):
+    mine, other = two_ranks.run(rank_jobs.learn_with_batch_norm, 2)
+    assert any("running_mean" in name and value.any() for name, value in mine.items())
+    assert all(th.equal(value, other[name]) for name, value in mine.items())
+
+
+@pytest.mark.parametrize(
+    "options", [{"norm_obs_keys": ["a"]}, {"norm_obs": False}, {"training": False}], ids=str
+)
+def test_normalisation_stays_common_over_several_learns(two_ranks, options):
+    mine, others = two_ranks.run(rank_jobs.normalised_learns, options)
+    for now, theirs in zip(mine[1:], others[1:], strict=True):
+        for part, other in zip(now, theirs, strict=True):
+            for figure, their_figure in zip(part, other, strict=True):
+                np.testing.assert_array_equal(figure, their_figure)
+    counts = [now[0][2] for now in mine]
+    if options == {"training": False}:
+        for now in mine:
+            np.testing.assert_array_equal(now[0], mine[0][0])
+    else:  # returns are counted at each step; between the learns each rank stepped once
+        assert counts == pytest.approx([1e-4, 64, 64 + 64 + 4, 64 + 64 + 4 + 64 + 4], abs=1e-3)
+
+
+def test_callbacks_inside_others_are_left_out_too():
+    own, saving = CheckpointCallback(1, "x"), EveryNTimesteps(5, CheckpointCallback(1, "x"))
+    mixed = EveryNTimesteps(5, CallbackList([own, CallbackList([rank_jobs.Recorder()])]))
+    assert called_here([own, saving, mixed], rank=0) == [own, saving, mixed]
+    (kept,) = called_here([own, saving, mixed], rank=1)
+    assert type(kept) is EveryNTimesteps
+    (inner,) = kept.callback.callbacks
+    assert isinstance(inner.callbacks[0], rank_jobs.Recorder)
+    assert len(mixed.callback.callbacks) == 2  # the user's own is as it was
+
+
+def test_models_that_differ_are_told_so_before_they_hang(two_ranks):
+    for message in two_ranks.errors(rank_jobs.different_models, [(8,), (8, 8)]):
+        assert message == "ValueError: policy must be the same on all ranks"
 
 
 # --- faults --------------------------------------------------------------------------------------
