@@ -86,7 +86,7 @@ def parser_of(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def train(options: argparse.Namespace, n_restarts: int = 0) -> None:
+def train(options: argparse.Namespace) -> None:
     """Train with the other processes of the group, which is up; rank 0 logs and saves."""
     th.set_num_threads(1)  # fastest for networks as small as these
     rank, size = dist.get_rank(), dist.get_world_size()
@@ -95,7 +95,7 @@ def train(options: argparse.Namespace, n_restarts: int = 0) -> None:
     checkpoints = options.out / "checkpoints"
     env = make_vec_env(options.env, n_envs=options.n_envs)
     done = chosen_by_first(newest_checkpoint(checkpoints) if rank == 0 else None)
-    seed = options.seed + 1000 * n_restarts  # not the same random numbers again
+    seed = options.seed + (done or 0)  # not the same random numbers again
     if done is None:
         env = VecNormalize(env)
         model = TRPO(
@@ -129,9 +129,8 @@ def train(options: argparse.Namespace, n_restarts: int = 0) -> None:
 def main() -> None:
     """Meet the other processes and train."""
     options = parser_of(__doc__.splitlines()[1]).parse_args()
-    n_restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
-    join_group(n_restarts)
-    train(options, n_restarts)
+    join_group(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")))
+    train(options)
     dist.destroy_process_group()
 
 

@@ -106,10 +106,10 @@ class ProcessGroup:
             yield
         except RuntimeError as error:  # torch's own errors, of any backend, inherit from it
             raise RuntimeError(
-                f"Rank {self.rank} of {self.size} lost contact with another rank, which has died, "
-                "or was silent for longer than the timeout given to init_process_group. The policy "
-                "is as it was after the last update: start all ranks again from a checkpoint "
-                f"(torchrun --max-restarts does). The cause: {error}"
+                f"Rank {self.rank} of {self.size} lost contact with another rank: most likely that "
+                "has died, or was silent for longer than the timeout given to init_process_group. "
+                "The policy is as it was after the last update: start all ranks again from a "
+                f"checkpoint (torchrun --max-restarts does). The cause: {error}"
             ) from error
 
 

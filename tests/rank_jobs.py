@@ -15,6 +15,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_trpo import TRPO
+from sb3_trpo.rank_callbacks import JointProgressBar
 from tests import test_maskable, test_recurrent
 from tests.test_updates import SPACES, Noise
 
@@ -329,6 +330,23 @@ def normalised_learns(options):
         seen.append(now())
         if env.training:
             env.step(np.zeros((2, 3), np.float32))
+    return seen
+
+
+def end_of_progress_bar():
+    """Timesteps that the progress bar shows at the end; None where there is none."""
+    model, seen = build("plain", "gaussian", 2), []
+    end = JointProgressBar._on_training_end
+
+    def noted(bar):
+        seen.append(bar.pbar.n)
+        end(bar)
+
+    JointProgressBar._on_training_end = noted
+    try:
+        model.learn(4 * N_STEPS, progress_bar=True)
+    finally:
+        JointProgressBar._on_training_end = end
     return seen
 
 

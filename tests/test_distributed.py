@@ -283,6 +283,10 @@ def test_normalisation_stays_common_over_several_learns(two_ranks, options):
         assert counts == pytest.approx([1e-4, 64, 64 + 64 + 4, 64 + 64 + 4 + 64 + 4], abs=1e-3)
 
 
+def test_progress_bar_of_the_first_rank_counts_all_timesteps(two_ranks):
+    assert two_ranks.run(rank_jobs.end_of_progress_bar) == [[4 * rank_jobs.N_STEPS], []]
+
+
 def test_callbacks_inside_others_are_left_out_too():
     own, saving = CheckpointCallback(1, "x"), EveryNTimesteps(5, CheckpointCallback(1, "x"))
     mixed = EveryNTimesteps(5, CallbackList([own, CallbackList([rank_jobs.Recorder()])]))

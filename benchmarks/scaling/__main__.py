@@ -22,7 +22,7 @@ from benchmarks.scaling import environments, ranks
 from benchmarks.scaling.report import report
 from benchmarks.speed.quiet import check_quiet, learning_processes
 
-PARTS = ("contrib", "ranks", "messages", "environments")
+PARTS = ("contrib", "ranks", "messages", "dealing_s", "environments")
 RESULTS = Path("benchmarks", "scaling", "results.json")
 PASSING = Path("runs", "scaling", "quick.json")
 
@@ -44,6 +44,7 @@ def measure(sizes: environments.Sizes, n_updates: int, parts: Collection[str]) -
             ranks.learning(size, n_updates, *case) for case in ranks.CASES for size in n_ranks
         ],
         "messages": ranks.messages,
+        "dealing_s": ranks.dealing_s,
         "environments": lambda: environments.by_kind_and_number(sizes),
     }
     around = {

@@ -7,14 +7,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+import numpy as np
 import torch as th
 import torch.distributed as dist
 from stable_baselines3.common.logger import Logger
 
 from benchmarks.scaling.environments import make_env
 from sb3_trpo import TRPO
+from sb3_trpo.union import Union, deal
 
 N_ENVS, N_STEPS = 4, 512
 """Of each rank."""
@@ -110,13 +113,28 @@ def _time_messages() -> list[dict[str, float]]:
     rows = []
     for size in MESSAGE_SIZES:
         tensor, n_times = th.zeros(size), 200 if size < 10_000 else 20 if size < 1_000_000 else 5
-        dist.all_reduce(tensor)
-        dist.barrier()
-        started = time.perf_counter()
-        for _ in range(n_times):
+        seconds = []
+        for _ in range(n_times + 5):
+            started = time.perf_counter()
             dist.all_reduce(tensor)
-        rows.append({"bytes": 4 * size, "seconds": (time.perf_counter() - started) / n_times})
+            seconds.append(time.perf_counter() - started)
+        seconds = seconds[5:]  # the first ones also wait for the other rank to get here
+        rows.append(
+            {"bytes": 4 * size, "seconds": median(seconds), "mean_s": sum(seconds) / n_times}
+        )
     return rows
+
+
+def dealing_s() -> float:
+    """Return the seconds that a rank takes per sample of all ranks to shuffle and cut an epoch."""
+    shapes, permutation = ((N_STEPS, N_ENVS),) * 64, np.random.RandomState(0).permutation
+    union = Union.in_time_order(shapes, 0)
+    seconds = []
+    for _ in range(10):
+        started = time.perf_counter()
+        deal(union, 64 * 128, permutation)
+        seconds.append(time.perf_counter() - started)
+    return median(seconds) / union.total
 
 
 def _on_ranks(function: Callable[..., Any], size: int, *args: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.scaling.cost_model import efficiency, fitted, over_ethernet
+from benchmarks.scaling.cost_model import Link, Update, efficiency, fitted, over_ethernet
 
 RANKS = (2, 8, 64, 1024)
 
@@ -74,16 +74,27 @@ def _model(measurement: dict[str, Any]) -> str:
     )
     busy = replace(local, latency_s=_latency_in_learn(measurement["ranks"]))
     links = [over_ethernet(link) for link in (busy, local)]
-    samples = alone["steps_per_s"] * alone["s_per_update"]
+    update = Update(
+        seconds=alone["s_per_update"],
+        samples=alone["steps_per_s"] * alone["s_per_update"],
+        messages=together["messages_per_update"],
+        n_bytes=together["bytes_per_update"],
+        gathers=2 * 2,  # two exchanges of objects: first their sizes, then themselves
+        epochs=10,
+        dealing_s=measurement["dealing_s"],
+    )
     lines = [
         f"Between two ranks here: {local.latency_s * 1e6:.0f} µs a message where nothing else is "
         f"done, {busy.latency_s * 1e6:.0f} µs within learn(), and "
-        f"{local.bytes_per_s / 1e9:.2f} GB/s; over 10 Gb Ethernet taken to be "
+        f"{local.bytes_per_s / 1e9:.2f} GB/s (the fit is off by a factor of up to "
+        f"{_worst_ratio(rows, local):.1f}); over 10 Gb Ethernet taken to be "
         f"{links[1].latency_s * 1e6:.0f} to {links[0].latency_s * 1e6:.0f} µs and "
         f"{links[1].bytes_per_s / 1e9:.2f} GB/s.",
         "",
-        f"Times as fast as one rank, {samples:,.0f} samples of each per update, "
-        f"{together['messages_per_update']:.0f} all-reduces:",
+        f"Shuffling: {update.dealing_s * 1e9:.0f} ns per sample of all ranks and epoch.",
+        "",
+        f"Times as fast as one rank, {update.samples:,.0f} samples of each per update, "
+        f"{update.messages:.0f} all-reduces, {update.gathers} gathers:",
         "",
         "| ranks | as here | 1 ms more per step | 10 ms more per step |",
         "|---|---|---|---|",
@@ -91,20 +102,16 @@ def _model(measurement: dict[str, Any]) -> str:
     for ranks in RANKS:
         cells = []
         for slower_s in (0, 1e-3, 1e-2):
-            low, high = (
-                ranks
-                * efficiency(
-                    link,
-                    ranks,
-                    s_per_update=alone["s_per_update"] + samples * slower_s,
-                    messages=together["messages_per_update"],
-                    n_bytes=together["bytes_per_update"],
-                )
-                for link in links
-            )
+            slower = replace(update, seconds=update.seconds + update.samples * slower_s)
+            low, high = sorted(ranks * efficiency(link, ranks, slower) for link in links)
             cells.append(f"{low:,.1f} to {high:,.1f}")
         lines.append(f"| {ranks} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _worst_ratio(rows: list[dict[str, float]], link: Link) -> float:
+    ratios = [link.all_reduce_s(row["bytes"], 2) / row["seconds"] for row in rows]
+    return max(max(ratio, 1 / ratio) for ratio in ratios)
 
 
 def _latency_in_learn(rows: list[dict[str, Any]]) -> float:

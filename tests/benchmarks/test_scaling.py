@@ -6,15 +6,15 @@ import pytest
 
 from benchmarks.scaling import __main__ as command
 from benchmarks.scaling import ranks
-from benchmarks.scaling.cost_model import Link, efficiency, fitted, over_ethernet
+from benchmarks.scaling.cost_model import Link, Update, efficiency, fitted, over_ethernet
 
 
 def test_fit_finds_the_link_that_made_the_times():
     link = Link(latency_s=3e-5, bytes_per_s=2e9)
     n_bytes = [4.0 * 4**k for k in range(13)]
     found = fitted(n_bytes, [link.all_reduce_s(n, ranks=2) for n in n_bytes])
-    assert found.latency_s == pytest.approx(3e-5)
-    assert found.bytes_per_s == pytest.approx(2e9)
+    assert found.latency_s == pytest.approx(3e-5, rel=1e-3)
+    assert found.bytes_per_s == pytest.approx(2e9, rel=1e-3)
 
 
 def test_all_reduce_of_more_ranks_has_more_rounds_and_at_most_twice_the_bytes():
@@ -31,8 +31,11 @@ def test_ethernet_is_no_faster_than_the_software_here():
 
 def test_efficiency_is_the_time_without_messages_over_the_time_with_them():
     link = Link(latency_s=1e-3, bytes_per_s=math.inf)
-    kept = efficiency(link, 8, s_per_update=0.6, messages=100, n_bytes=1e6)
-    assert kept == pytest.approx(0.6 / (0.6 + 100 * 6e-3))
+    update = Update(
+        seconds=0.6, samples=500, messages=100, n_bytes=1e6, gathers=4, epochs=10, dealing_s=1e-6
+    )
+    kept = efficiency(link, 8, update)
+    assert kept == pytest.approx(0.6 / (0.6 + 100 * 6e-3 + 4 * 7e-3 + 10 * 8 * 500 * 1e-6))
 
 
 def test_messages_of_two_ranks_are_timed_and_counted():
