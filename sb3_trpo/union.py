@@ -105,13 +105,14 @@ def deal(union: Union, batch_size: int, permutation: Permutation) -> Deal:
     :param permutation: the shuffling
     :return: this process's part
     """
-    order, counts = union.own(permutation(union.total))
     cuts = minibatch_slices(union.total, batch_size)
-    return Deal(
-        order,
-        [slice(int(counts[rows.start]), int(counts[rows.stop])) for rows in cuts],
-        [rows.stop - rows.start for rows in cuts],
-    )
+    sizes = [rows.stop - rows.start for rows in cuts]
+    order = permutation(union.total)
+    if len(union.places) == union.total:
+        return Deal(order, cuts, sizes)
+    own, counts = union.own(order)
+    parts = [slice(int(counts[rows.start]), int(counts[rows.stop])) for rows in cuts]
+    return Deal(own, parts, sizes)
 
 
 def minibatch_slices(n_samples: int, batch_size: int) -> list[slice]:
