@@ -83,7 +83,18 @@ def parser_of(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--n-steps", type=int, default=512, help="timesteps of each per update")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/distributed"))
+    parser.add_argument("--resume", action="store_true", help="go on from the run in --out")
     return parser
+
+
+def set_aside(options: argparse.Namespace) -> None:
+    """Move the checkpoints of an earlier run out of the way of a new one."""
+    checkpoints = options.out / "checkpoints"
+    if options.resume or not checkpoints.exists():
+        return
+    number = len(list(options.out.glob("checkpoints-before-*"))) + 1
+    aside = checkpoints.rename(options.out / f"checkpoints-before-{number}")
+    print(f"the checkpoints of an earlier run are now in {aside} (--resume would use them)")
 
 
 def train(options: argparse.Namespace) -> None:
@@ -105,7 +116,9 @@ def train(options: argparse.Namespace) -> None:
             target_kl=0.04,
             learning_rate=1e-3,
             policy_kwargs={"log_std_init": -0.5},
+            batch_size=128 * size,  # as many minibatches as one process alone would have
             tensorboard_log=str(options.out / "tensorboard"),
+            verbose=1,
             seed=seed,
             device="cpu",
             distributed=True,
@@ -123,13 +136,16 @@ def train(options: argparse.Namespace) -> None:
     model.save(options.out / "model.zip")  # rank 0 does
     if rank == 0:
         env.save(str(options.out / "vec_normalize.pkl"))
-        print(f"{model.num_timesteps} steps: {options.out / 'model.zip'}", flush=True)
+        print(f"{model.num_timesteps} steps; model, statistics, checkpoints, log: {options.out}")
 
 
 def main() -> None:
     """Meet the other processes and train."""
     options = parser_of(__doc__.splitlines()[1]).parse_args()
-    join_group(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")))
+    n_restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    join_group(n_restarts)
+    if n_restarts == 0 and dist.get_rank() == 0:
+        set_aside(options)
     train(options)
     dist.destroy_process_group()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from distributed import parser_of, train
+from distributed import parser_of, set_aside, train
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes, on any node")
     options = parser.parse_args()
     options.out = options.out.resolve()
+    set_aside(options)
     # Workers import distributed.py, and the package from wherever it is installed.
     ray.init(runtime_env={"working_dir": str(Path(__file__).parent)})
     trainer = TorchTrainer(

@@ -240,15 +240,19 @@ def warn_of_truncated_minibatches(model: "TRPO") -> None:
         return
     n_samples = model._crew.n_samples
     rest = n_samples % model.batch_size
-    if rest:
-        ranks = "" if model._processes.size == 1 else f" of {model._processes.size} ranks"
-        warnings.warn(
-            f"batch_size={model.batch_size} does not divide the {n_samples} samples of a rollout "
-            f"(n_steps={model.n_steps}, n_envs={model.n_envs}{ranks}), so that the last minibatch "
-            f"of the value function's fit has {rest}. A batch_size that is a factor of n_steps * "
-            "n_envs is recommended.",
-            stacklevel=3,
+    if not rest:
+        return
+    ranks = "" if model._processes.size == 1 else f" of {model._processes.size} ranks"
+    rollout = f"a rollout{ranks} (n_steps={model.n_steps}, n_envs={model.n_envs})"
+    if n_samples < model.batch_size:
+        says = f"is larger than {rollout}, whose {n_samples} samples are one minibatch"
+    else:
+        says = (
+            f"does not divide the {n_samples} samples of {rollout}, so that the last minibatch of "
+            f"the value function's fit has {rest}. A batch_size that is a factor of them is "
+            "recommended"
         )
+    warnings.warn(f"batch_size={model.batch_size} {says}.", stacklevel=3)
 
 
 def warn_of_shared_extractor(policy: ActorCriticPolicy) -> None:

@@ -133,7 +133,7 @@ def _anatomy(model: "TRPO") -> dict[str, Any]:
         "class": type(model).__name__,
         "device": model.device.type,
         "optimizer_class": type(model.policy.optimizer).__name__,
-        "policy": [
+        "The policy's parameters (names, shapes, dtypes)": [
             (name, tuple(tensor.shape), str(tensor.dtype), tensor.requires_grad)
             for name, tensor in (*model.policy.named_parameters(), *model.policy.named_buffers())
         ],
@@ -147,7 +147,7 @@ def _check_same(group: Processes, own: dict[str, Any]) -> None:
     for name in own:
         values = [offer[name] for offer in offers]
         if any(value != values[0] for value in values):
-            shown = "" if name in ("policy", "parameters") else f", got {values}"
+            shown = "" if name.endswith(("dtypes)", "parameters")) else f", got {values}"
             raise ValueError(f"{name} must be the same on all ranks{shown}")
 
 
@@ -232,6 +232,10 @@ class _Window(deque[Any]):
         super().__init__(before, before.maxlen)
         self.new: list[Any] = []
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be a plain deque in a file that a callback saves in the midst of a rollout."""
+        return deque, (list(self), self.maxlen)
+
     def append(self, entry: Any) -> None:
         """Take an entry in, and note it."""
         self.new.append(entry)
@@ -294,4 +298,5 @@ class JointLearning:
 
 
 def _comparable(value: Any) -> Any:
-    return "a schedule" if callable(value) else value
+    """Return a value, or what a schedule is at the start, in the middle and at the end."""
+    return [float(value(progress)) for progress in (1.0, 0.5, 0.0)] if callable(value) else value

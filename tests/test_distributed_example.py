@@ -54,3 +54,9 @@ def test_run_goes_on_from_its_last_checkpoint_after_a_worker_was_killed(tmp_path
     assert (model.num_timesteps - done) % (2 * 64) == 0
     assert model._n_updates >= (6400 - done) // 128
     assert (tmp_path / "vec_normalize.pkl").exists()
+
+    again = started(tmp_path, n_restarts=0, steps=128)  # a new run takes nothing from the old one
+    assert again.wait(PATIENCE_S) == 0, output.read_text()
+    assert "goes on from" not in output.read_text()
+    assert TRPO.load(tmp_path / "model.zip").num_timesteps == 128
+    assert (tmp_path / "checkpoints-before-1").exists()

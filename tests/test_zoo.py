@@ -15,15 +15,13 @@ from sb3_trpo import TRPO, MaskableTRPO, RecurrentTRPO
 from sb3_trpo.zoo import ALGORITHMS
 from sb3_trpo.zoo.__main__ import HYPERPARAMETERS, with_our_hyperparameters
 
-NEEDS = {"ALE/": "ale_py"}
 
-
-def run(folder, *arguments, module="sb3_trpo.zoo"):
+def run(folder, *arguments, module="sb3_trpo.zoo", environment=None):
     """Run a script in a folder; what it printed."""
     done = subprocess.run(
         [sys.executable, "-m", module, *map(str, arguments)],
         cwd=folder,
-        env={**os.environ, "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1", **(environment or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -162,6 +160,25 @@ def test_our_entries_build_a_model_of_their_task(algorithm, name, entry, tmp_pat
     assert MaskableTRPO is ALGORITHMS["maskable_trpo"]
     given = entry.get("n_steps", model.n_steps)
     assert model.n_steps == given
+
+
+@pytest.mark.parametrize(("algorithm", "name", "entry"), OURS)
+def test_numbers_in_our_files_are_numbers(algorithm, name, entry):
+    for key, value in entry.items():
+        if isinstance(value, str):  # YAML takes 1e-3 for one
+            with pytest.raises(ValueError, match="could not convert"):
+                float(value)
+            assert key in ("policy", "learning_rate", "policy_kwargs"), (algorithm, name)
+
+
+def test_maskable_algorithm_trains_on_a_task_with_masks(tmp_path):
+    task = ["--algo", "maskable_trpo", "--env", "InvalidActionDiscrete-v0", "-n", 100]
+    packages = ["--gym-packages", "benchmarks.learning.tasks"]
+    environment = {"PYTHONPATH": str(Path(__file__).parents[1])}
+    output = run(tmp_path, "train", *task, *packages, "--eval-freq", -1, environment=environment)
+    assert str(HYPERPARAMETERS / "maskable_trpo.yml") in output
+    model = "logs/maskable_trpo/InvalidActionDiscrete-v0_1/InvalidActionDiscrete-v0.zip"
+    assert MaskableTRPO.load(tmp_path / model).learning_rate(1) == 0.001
 
 
 def test_files_say_of_each_entry_where_it_comes_from():

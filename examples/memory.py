@@ -1,0 +1,44 @@
+"""
+Train with an LSTM where one observation does not say enough: CartPole without velocities.
+
+    python examples/memory.py --steps 60000
+"""
+
+import argparse
+
+import gymnasium as gym
+import numpy as np
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+
+from sb3_trpo import TRPO, RecurrentTRPO
+
+
+def without_velocities() -> gym.Env[np.ndarray, int]:
+    """Positions and angles alone."""
+    env = gym.make("CartPole-v1")
+    space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    return gym.wrappers.TransformObservation(env, lambda x: x[[0, 2]].astype(np.float32), space)
+
+
+def main() -> None:
+    """Train with memory and without; evaluate both."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser.add_argument("--steps", type=int, default=60_000)
+    options = parser.parse_args()
+
+    env = make_vec_env(without_velocities, n_envs=8, seed=0)
+    arguments = {"n_steps": 128, "gamma": 0.98, "seed": 0, "device": "cpu"}
+    arguments["target_kl"] = lambda progress: 0.001 + 0.02 * progress
+    plain = TRPO("MlpPolicy", env, **arguments).learn(options.steps)
+    mean, std = evaluate_policy(plain, env, n_eval_episodes=20)
+    print(f"without memory: {mean:.0f} ± {std:.0f}")
+    small = {"lstm_hidden_size": 64}
+    recurrent = RecurrentTRPO("MlpLstmPolicy", env, policy_kwargs=small, **arguments)
+    recurrent.learn(options.steps)
+    mean, std = evaluate_policy(recurrent, env, n_eval_episodes=20)
+    print(f"with memory:    {mean:.0f} ± {std:.0f}")
+
+
+if __name__ == "__main__":
+    main()
