@@ -1,0 +1,49 @@
+"""The examples run, in a short form, as a user starts them."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SHORT = {
+    "compare.py": (["--steps", "600", "--seeds", "1"], r"TRPO: [\d.]+\n.*\ncompare.png"),
+    "continue_from_ppo.py": (["--steps", "1024"], r"TRPO after PPO: \d+ ± \d+"),
+    "custom_extractor.py": (["--steps", "512"], r"mean return of the last \d+ episodes: -?[\d.]+"),
+    "images.py": (["--steps", "512"], r"right answers in the last \d+ episodes: \d+%"),
+    "masked_actions.py": (["--steps", "512"], r"return: -[\d.]+ ± [\d.]+"),
+    "memory.py": (["--steps", "1024"], r"with memory: +\d+ ± \d+"),
+    "train.py": (
+        ["--env", "CartPole-v1", "--steps", "512"],
+        r"CartPole-v1, 512 steps, 10 episodes",
+    ),
+}
+ELSEWHERE = {
+    "distributed.py": "test_distributed_example.py",
+    "plot_runs.py": "needs finished runs",
+    "ray_train.py": "needs Ray",
+}
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_example_runs(name, tmp_path):
+    arguments, prints = SHORT[name]
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / name, *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert re.search(prints, done.stdout, re.DOTALL), done.stdout
+
+
+def test_every_example_is_run_or_says_why_not():
+    assert {path.name for path in EXAMPLES.glob("*.py")} == SHORT.keys() | ELSEWHERE.keys()
