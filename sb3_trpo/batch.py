@@ -10,11 +10,11 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.type_aliases import PyTorchObs
 
 from sb3_trpo.critic import Minibatch
 from sb3_trpo.distributions import DistributionMap
-from sb3_trpo.moments import Moments
 from sb3_trpo.optim.precision import precise
 from sb3_trpo.union import Deal
 
@@ -152,38 +152,52 @@ class Spread:
     """
     How some advantages are spread.
 
-    :param moments: theirs
+    :param moments: their number, mean and variance
     :param least: of them
     :param greatest: of them
     """
 
-    moments: Moments
+    moments: RunningMeanStd
     least: float
     greatest: float
 
     def merged(self, other: "Spread") -> "Spread":
         """Return the spread of these advantages and of others together."""
         return Spread(
-            self.moments.merged(other.moments),
+            combined(self.moments, other.moments),
             min(self.least, other.least),
             max(self.greatest, other.greatest),
         )
+
+
+def moments_of(numbers: np.ndarray) -> RunningMeanStd:
+    """
+    Count some numbers, and take their mean and variance.
+
+    :param numbers: of any shape; at least one
+    :return: all three, in float64
+    """
+    moments = RunningMeanStd(epsilon=0)
+    moments.update(numbers.reshape(-1).astype(np.float64))
+    return moments
+
+
+def combined(moments: RunningMeanStd, others: RunningMeanStd) -> RunningMeanStd:
+    """Return the moments of two sets of numbers together; both stay as they are."""
+    both = moments.copy()
+    both.combine(others)
+    return both
 
 
 def spread_of_advantages(batch: Batch) -> Spread:
     """
     Measure the advantages.
 
-    :param batch: at least one sample of weight 1
-    :return: mean and deviation, weighted, and the ends
+    :param batch: at least one sample that is no padding
+    :return: of those that are none
     """
-    advantages, weights = batch.advantages, batch.weights
-    total = weights.sum()
-    mean = (weights * advantages).sum() / total
-    m2 = (weights * (advantages - mean) ** 2).sum()
-    counted = advantages[weights > 0]
-    figures = th.stack([total, mean, m2, counted.min(), counted.max()]).tolist()
-    return Spread(Moments(*figures[:3]), *figures[3:])
+    counted = batch.advantages[batch.weights > 0].cpu().numpy()
+    return Spread(moments_of(counted), float(counted.min()), float(counted.max()))
 
 
 def normalised_advantages(batch: Batch, spread: Spread) -> Batch:
@@ -196,8 +210,9 @@ def normalised_advantages(batch: Batch, spread: Spread) -> Batch:
     """
     if spread.least == spread.greatest:
         return replace(batch, advantages=th.zeros_like(batch.advantages))
-    std = math.sqrt(spread.moments.m2 / (spread.moments.count - 1))
-    return replace(batch, advantages=(batch.advantages - spread.moments.mean) / (std + 1e-8))
+    moments = spread.moments
+    std = math.sqrt(moments.var * moments.count / (moments.count - 1))
+    return replace(batch, advantages=(batch.advantages - float(moments.mean)) / (std + 1e-8))
 
 
 class ActorChunk:
@@ -294,8 +309,10 @@ def minibatches(batch: Batch, cards: Deal) -> Iterator[Minibatch[Batch]]:
     :return: the minibatches, each gathered when it is asked for
     """
     order = th.as_tensor(cards.order, device=batch.actions.device)
-    for part, size in zip(cards.parts, cards.sizes, strict=True):
-        yield Minibatch(_some_rows(batch, order[part], is_alone=size == 1), size)
+    return (
+        Minibatch(_some_rows(batch, order[part], is_alone=size == 1), size)
+        for part, size in zip(cards.parts, cards.sizes, strict=True)
+    )
 
 
 def _some_rows(batch: Batch, chosen: th.Tensor, *, is_alone: bool) -> Batch | None:

@@ -7,8 +7,6 @@ import numpy as np
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
 
-from sb3_trpo.moments import Moments
-
 
 class CommonStatistics:
     """
@@ -25,13 +23,7 @@ class CommonStatistics:
     def __init__(self, env: VecEnv) -> None:
         self._normaliser = unwrap_vec_normalize(env)
         self._running = _running_statistics(self._normaliser)
-        self._common = self._now()
-
-    def _now(self) -> dict[str, Moments]:
-        return {
-            name: Moments(x.count, x.mean.copy(), x.var * x.count)
-            for name, x in self._running.items()
-        }
+        self._common = {name: running.copy() for name, running in self._running.items()}
 
     def are_of(self, env: VecEnv) -> bool:
         """Tell whether these are the statistics of some environments."""
@@ -40,29 +32,39 @@ class CommonStatistics:
     def fingerprint(self) -> dict[str, Any]:
         """Return what must be equal on all processes at the start."""
         return {
-            name: (float(moments.count), moments.mean.tobytes(), np.asarray(moments.m2).tobytes())
-            for name, moments in self._common.items()
+            name: (float(common.count), common.mean.tobytes(), common.var.tobytes())
+            for name, common in self._common.items()
         }
 
-    def increments(self) -> dict[str, Moments]:
+    def increments(self) -> dict[str, RunningMeanStd]:
         """Return the moments of this process's samples since the last common state."""
-        return {name: now.less(self._common[name]) for name, now in self._now().items()}
+        return {name: _since(self._common[name], now) for name, now in self._running.items()}
 
-    def take(self, increments: Sequence[dict[str, Moments]]) -> None:
+    def take(self, increments: Sequence[dict[str, RunningMeanStd]]) -> None:
         """
         Move on to the next common state.
 
         :param increments: of all processes, by rank
         """
         for name, running in self._running.items():
-            total = self._common[name]
-            new = [increment[name] for increment in increments if increment[name].count]
-            if not new:  # frozen: not even a rounding
-                continue
-            for increment in new:
-                total = total.merged(increment)
-            self._common[name] = total
-            running.count, running.mean, running.var = total.count, total.mean, total.variance
+            common = self._common[name]
+            for increment in increments:
+                if increment[name].count:  # not even a rounding, where the statistics are frozen
+                    common.combine(increment[name])
+            now = common.copy()
+            running.mean, running.var, running.count = now.mean, now.var, now.count
+
+
+def _since(earlier: RunningMeanStd, now: RunningMeanStd) -> RunningMeanStd:
+    """Take the samples of an earlier state out again: ``RunningMeanStd.combine``, backwards."""
+    new = RunningMeanStd(epsilon=0, shape=now.mean.shape)
+    count = now.count - earlier.count
+    if count > 0:
+        new.mean = (now.count * now.mean - earlier.count * earlier.mean) / count
+        between = (new.mean - earlier.mean) ** 2 * (earlier.count * count / now.count)
+        squares = now.var * now.count - earlier.var * earlier.count - between
+        new.var, new.count = np.maximum(squares / count, 0), count
+    return new
 
 
 def _running_statistics(normaliser: VecNormalize | None) -> dict[str, RunningMeanStd]:

@@ -11,11 +11,6 @@ from typing import Any, Protocol
 import torch as th
 import torch.distributed as dist
 
-HOW_TO_START = (
-    "call torch.distributed.init_process_group('gloo') first (GPUs: 'nccl') and start the script "
-    "with torchrun --nproc-per-node=2 script.py"
-)
-
 
 class Processes(Protocol):
     """The processes that learn together."""
@@ -125,7 +120,8 @@ def processes(*, distributed: bool) -> Processes:
     if distributed and not is_group:
         raise ValueError(
             "distributed must be False while there is no process group, got True: to learn with "
-            f"several processes, {HOW_TO_START}"
+            "several processes, call torch.distributed.init_process_group('gloo') first (GPUs: "
+            "'nccl') and start the script with torchrun --nproc-per-node=2 script.py"
         )
     if not is_group or dist.get_world_size() == 1:
         return OneProcess()

@@ -11,11 +11,11 @@ import torch as th
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.common_statistics import CommonStatistics
 from sb3_trpo.distributed import Processes
-from sb3_trpo.moments import Moments
 
 if TYPE_CHECKING:
     from sb3_trpo.trpo import TRPO
@@ -218,7 +218,7 @@ class _Report:
     goes_on: bool
     n_samples: int
     windows: list[list[Any]]
-    increments: dict[str, Moments]
+    increments: dict[str, RunningMeanStd]
 
 
 class _Window(deque[Any]):

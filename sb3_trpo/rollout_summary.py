@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.running_mean_std import RunningMeanStd
 
-from sb3_trpo.batch import Batch, Spread, spread_of_advantages
-from sb3_trpo.moments import Moments
+from sb3_trpo.batch import Batch, Spread, combined, moments_of, spread_of_advantages
 
 
 @dataclass(frozen=True)
@@ -24,22 +24,22 @@ class RolloutSummary:
 
     fault: str
     advantages: Spread
-    returns: Moments
-    errors: Moments
+    returns: RunningMeanStd
+    errors: RunningMeanStd
 
     @property
     def explained_variance(self) -> float:
         """1 − Var(returns − values) / Var(returns); NaN where all returns are equal."""
-        total = self.returns.variance
-        return 1 - self.errors.variance / total if total else math.nan
+        total = float(self.returns.var)
+        return 1 - float(self.errors.var) / total if total else math.nan
 
     def merged(self, other: "RolloutSummary") -> "RolloutSummary":
         """Return the summary of these rollouts and of the next ranks'."""
         return RolloutSummary(
             self.fault or other.fault,
             self.advantages.merged(other.advantages),
-            self.returns.merged(other.returns),
-            self.errors.merged(other.errors),
+            combined(self.returns, other.returns),
+            combined(self.errors, other.errors),
         )
 
 
@@ -60,6 +60,6 @@ def summary_of(buffer: RolloutBuffer, batch: Batch) -> RolloutSummary:
     return RolloutSummary(
         fault,
         spread_of_advantages(batch),
-        Moments.of(buffer.returns),
-        Moments.of(buffer.returns - buffer.values),
+        moments_of(buffer.returns),
+        moments_of(buffer.returns - buffer.values),
     )

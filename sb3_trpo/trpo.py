@@ -310,9 +310,8 @@ class TRPO(OnPolicyAlgorithm):
         tb_log_name: str = "run",
         progress_bar: bool = False,  # noqa: FBT001, FBT002
     ) -> tuple[int, BaseCallback]:
-        if (
-            self._processes.size > 1 and self.env is not None
-        ):  # before the reset, which VecNormalize counts already
+        # Before the reset, which VecNormalize counts already.
+        if self._processes.size > 1 and self.env is not None:
             self._joint = JointLearning(self, self.env, total_timesteps)
         return super()._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar

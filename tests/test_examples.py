@@ -1,12 +1,11 @@
 """The examples run, in a short form, as a user starts them."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.commands import output_of
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SHORT = {
@@ -31,18 +30,8 @@ ELSEWHERE = {
 @pytest.mark.parametrize("name", SHORT)
 def test_example_runs(name, tmp_path):
     arguments, prints = SHORT[name]
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / name, *arguments],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    assert re.search(prints, done.stdout, re.DOTALL), done.stdout
+    printed = output_of(EXAMPLES / name, *arguments, cwd=tmp_path)
+    assert re.search(prints, printed, re.DOTALL), printed
 
 
 def test_every_example_is_run_or_says_why_not():

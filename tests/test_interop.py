@@ -164,7 +164,8 @@ def test_units_are_the_same_for_one_action_dimension(action_space, tmp_path):
     theirs.save(tmp_path / "model")
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        TRPO.load(tmp_path / "model", env, device="cpu")
+        ours = TRPO.load(tmp_path / "model", env, device="cpu")
+    assert (ours.target_kl, ours.cg_damping) == (theirs.target_kl, theirs.cg_damping)
 
 
 @pytest.mark.parametrize("case", ["box", "gsde", "multi_binary"])

@@ -80,7 +80,9 @@ def learn(observation_space, action_space, n_envs=1, **kwargs):
 @pytest.mark.parametrize("n_envs", [1, 3])
 @pytest.mark.parametrize("name", OBSERVATIONS)
 def test_observation_space_is_learnt_from(name, n_envs):
-    learn(OBSERVATIONS[name], spaces.Discrete(2), n_envs)
+    model = learn(OBSERVATIONS[name], spaces.Discrete(2), n_envs)
+    action, _ = model.predict(OBSERVATIONS[name].sample())
+    assert action in (0, 1)
 
 
 @pytest.mark.parametrize("n_envs", [1, 3])

@@ -1,7 +1,6 @@
 """rl_zoo3's own scripts with our algorithms, run as a user runs them."""
 
 import argparse
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,22 +13,12 @@ from rl_zoo3.exp_manager import ExperimentManager
 from sb3_trpo import TRPO, MaskableTRPO, RecurrentTRPO
 from sb3_trpo.zoo import ALGORITHMS
 from sb3_trpo.zoo.__main__ import HYPERPARAMETERS, with_our_hyperparameters
+from tests.commands import output_of
 
 
-def run(folder, *arguments, module="sb3_trpo.zoo", environment=None):
+def run(folder, *arguments, module="sb3_trpo.zoo", **environment):
     """Run a script in a folder; what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)],
-        cwd=folder,
-        env={**os.environ, "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1", **(environment or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    return output_of("-m", module, *arguments, cwd=folder, MPLBACKEND="Agg", **environment)
 
 
 @pytest.fixture(scope="module")
@@ -174,8 +163,8 @@ def test_numbers_in_our_files_are_numbers(algorithm, name, entry):
 def test_maskable_algorithm_trains_on_a_task_with_masks(tmp_path):
     task = ["--algo", "maskable_trpo", "--env", "InvalidActionDiscrete-v0", "-n", 100]
     packages = ["--gym-packages", "benchmarks.learning.tasks"]
-    environment = {"PYTHONPATH": str(Path(__file__).parents[1])}
-    output = run(tmp_path, "train", *task, *packages, "--eval-freq", -1, environment=environment)
+    root = str(Path(__file__).parents[1])
+    output = run(tmp_path, "train", *task, *packages, "--eval-freq", -1, PYTHONPATH=root)
     assert str(HYPERPARAMETERS / "maskable_trpo.yml") in output
     model = "logs/maskable_trpo/InvalidActionDiscrete-v0_1/InvalidActionDiscrete-v0.zip"
     assert MaskableTRPO.load(tmp_path / model).learning_rate(1) == 0.001

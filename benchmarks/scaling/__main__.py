@@ -17,10 +17,9 @@ from typing import Any
 import torch as th
 
 from benchmarks.learning.circumstances import machine, versions
-from benchmarks.learning.runner import ONE_THREAD
 from benchmarks.scaling import environments, ranks
 from benchmarks.scaling.report import report
-from benchmarks.speed.quiet import check_quiet, learning_processes
+from benchmarks.speed.quiet import learning_processes, says_quiet, with_one_thread
 
 PARTS = ("contrib", "ranks", "messages", "dealing_s", "environments")
 RESULTS = Path("benchmarks", "scaling", "results.json")
@@ -75,12 +74,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.redraw is not None:
         print(report(json.loads(options.redraw.read_text())))
         return 0
-    if not options.noisy:
-        try:
-            check_quiet()
-        except ValueError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
+    if not (options.noisy or says_quiet()):
+        return 2
     sizes = environments.QUICK if options.quick else environments.FULL
     out = PASSING if options.quick else RESULTS
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +88,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    if any(os.environ.get(name) != value for name, value in ONE_THREAD.items()):
-        command = [sys.executable, "-m", "benchmarks.scaling", *sys.argv[1:]]
-        os.execve(sys.executable, command, {**os.environ, **ONE_THREAD})
+    with_one_thread("benchmarks.scaling")
     sys.exit(main())

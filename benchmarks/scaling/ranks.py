@@ -1,6 +1,5 @@
 """Whole ``learn()`` of several ranks on this machine, and what goes into messages."""
 
-import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ import numpy as np
 import torch as th
 import torch.distributed as dist
 from stable_baselines3.common.logger import Logger
+from torch.multiprocessing import get_context, spawn
 
 from benchmarks.scaling.environments import make_env
 from sb3_trpo import TRPO
@@ -139,19 +139,10 @@ def dealing_s() -> float:
 
 def _on_ranks(function: Callable[..., Any], size: int, *args: Any) -> Any:
     """Call a function on some ranks; what the first returns."""
-    context = multiprocessing.get_context("spawn")
+    context = get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         meeting, answers = Path(folder, "meeting").as_uri(), context.SimpleQueue()
-        processes = [
-            context.Process(target=_serve, args=(rank, size, meeting, answers, function, args))
-            for rank in range(size)
-        ]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join()
-        if any(process.exitcode for process in processes):
-            raise RuntimeError(f"a rank failed: {[p.exitcode for p in processes]}")
+        spawn(_serve, (size, meeting, answers, function, args), nprocs=size)
         return answers.get()
 
 

@@ -8,16 +8,14 @@ Measure how fast updates and whole runs are, beside the other implementations.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 import torch as th
 
-from benchmarks.learning.runner import ONE_THREAD
 from benchmarks.speed.figures import draw
 from benchmarks.speed.measurement import Measurement, measure, read, write
-from benchmarks.speed.quiet import check_quiet
+from benchmarks.speed.quiet import says_quiet, with_one_thread
 from benchmarks.speed.rows import NAMES
 from benchmarks.speed.sizes import FULL, QUICK, SIZES
 from benchmarks.speed.table import report
@@ -73,12 +71,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.redraw is not None:
         _show(read(options.redraw), options.redraw.parent)
         return 0
-    if not options.noisy:
-        try:
-            check_quiet()
-        except ValueError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
+    if not (options.noisy or says_quiet()):
+        return 2
     is_whole = options.only is None and options.sizes == FULL.name
     out = options.out or (RESULTS if is_whole else PASSING / f"{options.sizes}.json")
     names = options.only or [name for name in NAMES if name != "gpu" or th.cuda.is_available()]
@@ -89,13 +83,6 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _with_one_thread() -> None:
-    """Start anew where the libraries of linear algebra would use several threads."""
-    if any(os.environ.get(name) != value for name, value in ONE_THREAD.items()):
-        command = [sys.executable, "-m", "benchmarks.speed", *sys.argv[1:]]
-        os.execve(sys.executable, command, {**os.environ, **ONE_THREAD})
-
-
 if __name__ == "__main__":
-    _with_one_thread()
+    with_one_thread("benchmarks.speed")
     sys.exit(main())

@@ -1,7 +1,11 @@
-"""Nothing is measured while learning runs take the machine's time."""
+"""Nothing is measured while learning runs take the machine's time, nor in several threads."""
 
+import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks.learning.runner import ONE_THREAD
 
 SINGLE_RUN, RUNNER = "benchmarks.learning.single_run", "benchmarks.learning"
 AT_REST = "TtZX"  # stopped, traced, zombie, dead: the states that take no time
@@ -57,6 +61,27 @@ def check_quiet(proc: Path = Path("/proc")) -> None:
         f"Pause them with `kill -STOP {numbers}`, let them go on with `kill -CONT {numbers}`, "
         "or measure beside them with --noisy."
     )
+
+
+def says_quiet() -> bool:
+    """Tell whether one may measure; if not, print why."""
+    try:
+        check_quiet()
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return False
+    return True
+
+
+def with_one_thread(module: str) -> None:
+    """
+    Start a command anew where the libraries of linear algebra would use several threads.
+
+    :param module: that runs as the command
+    """
+    if any(os.environ.get(name) != value for name, value in ONE_THREAD.items()):
+        command = [sys.executable, "-m", module, *sys.argv[1:]]
+        os.execve(sys.executable, command, {**os.environ, **ONE_THREAD})
 
 
 def _module(arguments: list[str]) -> str | None:

@@ -6,6 +6,7 @@ Run rl_zoo3's scripts with TRPO, MaskableTRPO and RecurrentTRPO.
     python -m sb3_trpo.zoo train --algo trpo --env CartPole-v1 -optimize --n-trials 20
 """
 
+import argparse
 import importlib
 import runpy
 import subprocess
@@ -13,7 +14,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from sb3_trpo.zoo import ALGORITHMS
 
@@ -42,15 +42,13 @@ def main(arguments: list[str]) -> None:
     script, *rest = arguments
     if script == "train":
         rest = with_our_hyperparameters(rest)
-    with (
-        patch.object(sys, "argv", [script, *rest]),
-        patch.object(subprocess, "call", _redirected(subprocess.call)),
-    ):
-        if script in PLOTS:
-            plots = importlib.import_module("rl_zoo3.plots")  # needs more than training does
-            getattr(plots, script)()
-        else:
-            runpy.run_module(SCRIPTS[script], run_name="__main__")
+    sys.argv = [script, *rest]
+    subprocess.call = _redirected(subprocess.call)
+    if script in PLOTS:
+        plots = importlib.import_module("rl_zoo3.plots")  # needs more than training does
+        getattr(plots, script)()
+    else:
+        runpy.run_module(SCRIPTS[script], run_name="__main__")
 
 
 def with_our_hyperparameters(arguments: list[str]) -> list[str]:
@@ -60,21 +58,13 @@ def with_our_hyperparameters(arguments: list[str]) -> list[str]:
     :param arguments: of its train script
     :return: the same, with ``-conf`` where the algorithm is one of ours
     """
-    names = {argument.partition("=")[0] for argument in arguments}
-    algorithm = _value_of("--algo", arguments)
-    if algorithm not in ALGORITHMS or not names.isdisjoint({"-conf", "--conf-file"}):
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--algo")
+    parser.add_argument("-conf", "--conf-file")
+    known, _ = parser.parse_known_args(arguments)
+    if known.algo not in ALGORITHMS or known.conf_file is not None:
         return arguments
-    return [*arguments, "--conf-file", str(HYPERPARAMETERS / f"{algorithm}.yml")]
-
-
-def _value_of(option: str, arguments: list[str]) -> str | None:
-    value = None
-    for i, argument in enumerate(arguments):
-        if argument == option and i + 1 < len(arguments):
-            value = arguments[i + 1]
-        elif argument.startswith(f"{option}="):
-            value = argument.partition("=")[2]
-    return value
+    return [*arguments, "--conf-file", str(HYPERPARAMETERS / f"{known.algo}.yml")]
 
 
 def _redirected(call: Callable[..., int]) -> Callable[..., int]:

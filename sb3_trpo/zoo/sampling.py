@@ -8,7 +8,6 @@ from torch import nn
 
 _UNITS = {"small": [64, 64], "medium": [256, 256]}
 _ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
-_OF_POLICY = ("log_std_init", "lstm_hidden_size")
 
 
 def sample_parameters(
@@ -68,8 +67,8 @@ def converted(sampled_params: dict[str, Any]) -> dict[str, Any]:
             "vf": _UNITS[rest.pop("net_arch_critic")],
         },
         "activation_fn": _ACTIVATIONS[rest.pop("activation_fn")],
+        "log_std_init": rest.pop("log_std_init"),
     }
-    policy_kwargs |= {name: rest.pop(name) for name in _OF_POLICY if name in rest}
     return {
         "gamma": 1 - rest.pop("one_minus_gamma"),
         "gae_lambda": 1 - rest.pop("one_minus_gae_lambda"),

@@ -5,7 +5,7 @@ import pytest
 import torch as th
 
 from benchmarks.speed import __main__ as command
-from benchmarks.speed import shares
+from benchmarks.speed import quiet, shares
 from benchmarks.speed.growth import width_for
 from benchmarks.speed.models import (
     CONTRIB,
@@ -152,7 +152,7 @@ def test_the_command_refuses_beside_learning_runs(monkeypatch, capsys):
     def alive():
         raise ValueError("learning runs are alive on this machine")
 
-    monkeypatch.setattr(command, "check_quiet", alive)
+    monkeypatch.setattr(quiet, "check_quiet", alive)
     assert command.main(["--only", "update"]) == 2
     assert "alive" in capsys.readouterr().err
 
