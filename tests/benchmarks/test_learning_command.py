@@ -109,6 +109,8 @@ def wait_until(condition, seconds=30):
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_killed_runner_takes_its_runs_along_and_leaves_no_file(how, tmp_path):
+    # Started in the background of a shell, we ignore it, and so would the runner.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     runner = subprocess.Popen(
         [sys.executable, *arguments("--only", "a2c", out=tmp_path, steps=10_000_000)],
         cwd=ROOT,
@@ -122,7 +124,7 @@ def test_killed_runner_takes_its_runs_along_and_leaves_no_file(how, tmp_path):
         environment = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
         assert b"OMP_NUM_THREADS=1" in environment
         runner.send_signal(how)
-        output = runner.communicate()[0].decode()
+        output = runner.communicate(timeout=60)[0].decode()
     finally:
         runner.kill()
     assert runner.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130), output
