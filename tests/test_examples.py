@@ -12,6 +12,10 @@ SHORT = {
     "compare.py": (["--steps", "600", "--seeds", "1"], r"TRPO: [\d.]+\n.*\ncompare.png"),
     "continue_from_ppo.py": (["--steps", "1024"], r"TRPO after PPO: \d+ ± \d+"),
     "custom_extractor.py": (["--steps", "512"], r"mean return of the last \d+ episodes: -?[\d.]+"),
+    "hyperparameter_search.py": (
+        ["--steps", "1024", "--trials", "2"],
+        r"best of 2 trials, 0 of them cut short: [\d.]+\n  target_kl: ",
+    ),
     "images.py": (["--steps", "512"], r"right answers in the last \d+ episodes: \d+%"),
     "masked_actions.py": (["--steps", "512"], r"return: -[\d.]+ ± [\d.]+"),
     "memory.py": (["--steps", "1024"], r"with memory: +\d+ ± \d+"),
