@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import torch as th
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from sb3_trpo.distributed import Processes, summed_where_any
 from sb3_trpo.optim.precision import precise
@@ -133,11 +134,7 @@ def modules_reached(module: th.nn.Module, forward: Callable[[], object]) -> set[
     def note(called: th.nn.Module, _: object) -> None:
         seen.add(called)
 
-    handles = [part.register_forward_pre_hook(note) for part in module.modules()]
-    try:
-        with th.no_grad():
-            forward()
-    finally:
-        for handle in handles:
-            handle.remove()
-    return seen
+    # One hook for all modules: an exception at any moment leaves none of many behind.
+    with register_module_forward_pre_hook(note), th.no_grad():
+        forward()
+    return seen & set(module.modules())

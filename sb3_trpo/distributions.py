@@ -282,8 +282,8 @@ def unvalidated() -> Iterator[None]:
     figure to decide on, not an error, and checking costs time at every construction.
     """
     before = TorchDistribution._validate_args
-    TorchDistribution.set_default_validate_args(False)
     try:
+        TorchDistribution.set_default_validate_args(False)
         yield
     finally:
         TorchDistribution.set_default_validate_args(before)

@@ -29,14 +29,14 @@ def finite_observations(env: VecEnv, timesteps: int) -> Iterator[None]:
         check_terminal(dones, infos, timesteps)
         return observations, rewards, dones, infos
 
-    env.step = checked_step  # type: ignore[method-assign]
     try:
+        env.step = checked_step  # type: ignore[method-assign]
         yield
     finally:
         if is_patched:  # by the user, on the instance
             env.step = step  # type: ignore[method-assign]
         else:
-            del env.step
+            vars(env).pop("step", None)
 
 
 def check_finite(observations: Any, timestep: int, env: VecEnv) -> None:

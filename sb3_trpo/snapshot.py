@@ -6,6 +6,7 @@ from typing import Any
 
 import torch as th
 from stable_baselines3.common.policies import ActorCriticPolicy
+from torch.distributions import Distribution
 
 
 class Snapshot:
@@ -25,6 +26,7 @@ class Snapshot:
             for module in policy.modules()
             for name, buffer in module._buffers.items()
         ]
+        self._validate_args = Distribution._validate_args
         # Not by state_dict(): loading one casts the state to the parameters' dtype.
         optimizer = policy.optimizer
         self._state = {p: _copy_all(state) for p, state in optimizer.state.items()}
@@ -49,6 +51,8 @@ class Snapshot:
         self.restore_buffers()
         for module, mode in self._modes:
             module.training = mode
+        # torch's flag, which an exception at the very end of unvalidated() leaves as it was inside.
+        Distribution.set_default_validate_args(self._validate_args)
         optimizer = self._policy.optimizer
         optimizer.zero_grad(set_to_none=True)
         optimizer.state.clear()

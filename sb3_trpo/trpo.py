@@ -58,6 +58,7 @@ from sb3_trpo.optim import (
     kl_matching_search,
     trust_region_step,
 )
+from sb3_trpo.out_of_memory import in_chunks_that_fit
 from sb3_trpo.policies import (
     HOW_TO_SHARE,
     CnnPolicy,
@@ -384,7 +385,7 @@ class TRPO(OnPolicyAlgorithm):
             batch = normalised_advantages(batch, rollouts.advantages)
 
         started = time.perf_counter()
-        actor = self._policy_step(batch)
+        actor = self._policy_step(batch, before)
         before.restore_buffers()
         if actor.outcome == "skipped":
             return actor.reason
@@ -401,6 +402,8 @@ class TRPO(OnPolicyAlgorithm):
             "time/policy_step_s": actor_done - started,
             "time/critic_step_s": time.perf_counter() - actor_done,
         }
+        if self.actor_batch_size is not None:
+            figures["train/actor_batch_size"] = self.actor_batch_size
         for key, value in figures.items():
             self.logger.record(key, value)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
@@ -445,8 +448,24 @@ class TRPO(OnPolicyAlgorithm):
         mlp = plain_actor(self.policy)
         return None if mlp is None else PlainActor(self.policy, mlp)
 
-    def _policy_step(self, batch: Batch) -> TrustRegionResult:
+    def _policy_step(self, batch: Batch, before: Snapshot) -> TrustRegionResult:
         target_kl = self._current_target_kl()
+
+        def step(actor_batch_size: int | None) -> TrustRegionResult:
+            self.actor_batch_size = actor_batch_size
+            before.restore_buffers()  # a step that ran out of memory may have counted passes
+            return self._trust_region_step(batch, target_kl)
+
+        if self._processes.size > 1:  # all of them would have to start again
+            return step(self.actor_batch_size)
+        given = self.actor_batch_size
+        try:
+            return in_chunks_that_fit(step, given, n_samples=len(batch))
+        except BaseException:
+            self.actor_batch_size = given
+            raise
+
+    def _trust_region_step(self, batch: Batch, target_kl: float) -> TrustRegionResult:
         # In eval mode, so that equal parameters mean equal policies under dropout and batch norm.
         self.policy.set_training_mode(False)
         with unvalidated():
