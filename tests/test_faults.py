@@ -232,7 +232,7 @@ SKIPPED_FOR = {  # place: reason for numbers that are not finite, and for huge o
     "reward": ("non-finite reward", "non-finite value loss"),
     "advantage": ("non-finite advantage", None),
     "old log-probability": ("non-finite gradient", None),
-    "return": ("non-finite value loss", "non-finite value loss"),
+    "return": ("non-finite advantage", "non-finite value loss"),
 }
 
 
