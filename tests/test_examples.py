@@ -16,6 +16,7 @@ SHORT = {
         ["--steps", "1024", "--trials", "2"],
         r"best of 2 trials, 0 of them cut short: [\d.]+\n  target_kl: ",
     ),
+    "export_policy.py": (["--steps", "1024"], r"ONNX differs by at most \d\.\de-0[5-9]"),
     "images.py": (["--steps", "512"], r"right answers in the last \d+ episodes: \d+%"),
     "masked_actions.py": (["--steps", "512"], r"return: -[\d.]+ ± [\d.]+"),
     "memory.py": (["--steps", "1024"], r"with memory: +\d+ ± \d+"),
