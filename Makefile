@@ -6,7 +6,7 @@ STEPS ?= 200000
 SEED ?= 0
 PIP = $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: train test test-all lint type bench-learning bench-report bench-speed bench-scaling
+.PHONY: train test test-all lint type docs bench-learning bench-report bench-speed bench-scaling bench-settings
 
 # torch comes first and by itself: its pinned version then satisfies whoever asks for torch.
 $(VENV)/base: constraints.txt
@@ -26,6 +26,10 @@ $(VENV)/bench: $(VENV)/base pyproject.toml
 	$(PIP) --editable ".[bench]"
 	touch $@
 
+$(VENV)/docs: $(VENV)/base pyproject.toml
+	$(PIP) --editable ".[docs]"
+	touch $@
+
 train: $(VENV)/train
 	$(VENV)/bin/python examples/train.py --env $(ENV) --steps $(STEPS) --seed $(SEED)
 
@@ -43,6 +47,12 @@ lint: $(VENV)/dev
 type: $(VENV)/dev
 	$(VENV)/bin/mypy
 
+docs: $(VENV)/docs
+	rm -rf docs/_build
+	$(VENV)/bin/python -m sphinx -W --keep-going --quiet docs docs/_build/html
+	$(VENV)/bin/python docs/check_links.py docs/_build/html
+	@echo docs/_build/html/index.html
+
 bench-learning: $(VENV)/bench
 	$(VENV)/bin/python -m benchmarks.learning run --jobs 2
 
@@ -54,3 +64,6 @@ bench-speed: $(VENV)/bench
 
 bench-scaling: $(VENV)/dev
 	$(VENV)/bin/python -m benchmarks.scaling
+
+bench-settings: $(VENV)/bench
+	$(VENV)/bin/python -m benchmarks.settings
