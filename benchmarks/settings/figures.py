@@ -76,4 +76,6 @@ def _draw_panel(
     panel.set(xscale="log", xlabel=name, ylabel=quantity.label)
     panel.set_xticks(list(values), [f"{level:g}" for level in values])
     panel.minorticks_off()
+    if min(min(of_level) for of_level in values.values()) > 0:
+        panel.set_ylim(bottom=0)  # lest noise look like an effect
     panel.grid(alpha=0.3, lw=0.5)
