@@ -34,9 +34,9 @@ FRACTION = Quantity("step_fraction", lambda row: row["means"]["step_fraction"])
 EXPLAINED = Quantity("explained_variance", lambda row: row["means"]["explained_variance"])
 BESIDE = {
     "target_kl": (IMPROVEMENT, STD),
-    "cg_damping": (FRACTION, IMPROVEMENT),
+    "cg_damping": (FRACTION,),
     "n_steps": (EXPLAINED, IMPROVEMENT),
-    "n_critic_updates": (EXPLAINED, IMPROVEMENT),
+    "n_critic_updates": (EXPLAINED,),
 }
 """What the picture of a setting shows beside the return."""
 

@@ -14,9 +14,9 @@ def table(rows: Sequence[Row]) -> str:
     :return: Markdown: a row per setting and level
     """
     lines = [
-        "| setting | level | final return | improvement_ratio | step_fraction "
-        "| explained_variance | std at the end | updates |",
-        "|---" * 8 + "|",
+        "| setting | final return | improvement ratio | step fraction | explained variance "
+        "| last std | updates |",
+        "|---" * 7 + "|",
     ]
     for name in LEVELS:
         for level, runs in of_setting(rows, name).items():
@@ -25,8 +25,7 @@ def table(rows: Sequence[Row]) -> str:
                 for key in ("improvement_ratio", "step_fraction", "explained_variance")
             }
             cells = [
-                f"`{name}`",
-                f"{level:g}",
+                f"`{name}={level:g}`",
                 _with_spread([run["final_return"] for run in runs]),
                 *(f"{value:.2f}" for value in means.values()),
                 f"{fmean(run['last_std'] for run in runs):.2f}",
@@ -39,4 +38,5 @@ def table(rows: Sequence[Row]) -> str:
 def _with_spread(values: Sequence[float]) -> str:
     """Mean ± standard deviation over seeds, and how many there are."""
     spread = f" ± {stdev(values):.0f}" if len(values) > 1 else ""
-    return f"{fmean(values):.0f}{spread} ({len(values)})".replace("-", "−")
+    text = f"{fmean(values):.0f}{spread} ({len(values)})"
+    return text.replace("-", "−").replace(" ", "\u00a0")  # on one line
