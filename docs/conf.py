@@ -30,7 +30,7 @@ _IN_SIGNATURES = (  # of what is no API
 )
 nitpick_ignore_regex = [(r"py:.*", r"(?!sb3_trpo).*"), ("py:class", _IN_SIGNATURES)]
 
-myst_enable_extensions = ["attrs_inline", "colon_fence", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 html_math_renderer = "mathml"
 

@@ -54,7 +54,7 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
         for name in LEVELS:
             levels = of_setting(rows, name)
             quantities = (RETURN, *BESIDE[name])
-            figure = Figure(figsize=(3.0 * len(quantities), 2.6), layout="constrained")
+            figure = Figure(figsize=(9.0, 2.6), layout="constrained")
             for panel, quantity in zip(
                 figure.subplots(1, len(quantities)), quantities, strict=True
             ):
