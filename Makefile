@@ -6,7 +6,7 @@ STEPS ?= 200000
 SEED ?= 0
 PIP = $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: train test test-all lint type docs bench-learning bench-report bench-speed bench-scaling bench-settings
+.PHONY: train test test-all test-wheel test-matrix lint type docs dist audit bench-import bench-learning bench-report bench-speed bench-scaling bench-settings
 
 # torch comes first and by itself: its pinned version then satisfies whoever asks for torch.
 $(VENV)/base: constraints.txt
@@ -39,6 +39,13 @@ test: $(VENV)/dev
 test-all: $(VENV)/dev
 	$(VENV)/bin/python -m pytest -n 2
 
+# In environments of their own, below .nox.
+test-wheel: $(VENV)/dev
+	$(VENV)/bin/nox --session wheel
+
+test-matrix: $(VENV)/dev
+	$(VENV)/bin/nox --session oldest newest
+
 lint: $(VENV)/dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -46,6 +53,19 @@ lint: $(VENV)/dev
 
 type: $(VENV)/dev
 	$(VENV)/bin/mypy
+	$(VENV)/bin/python -m pytest -n 0 -q tests/test_typing.py
+
+dist: $(VENV)/dev
+	rm -rf dist
+	$(VENV)/bin/python -m build
+	$(VENV)/bin/twine check --strict dist/*
+
+# Asks a database of advisories: it needs the network.
+audit: $(VENV)/dev
+	$(VENV)/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
+
+bench-import: $(VENV)/dev
+	$(VENV)/bin/python -m benchmarks.import_time
 
 docs: $(VENV)/docs
 	rm -rf docs/_build

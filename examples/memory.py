@@ -14,11 +14,16 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from sb3_trpo import TRPO, RecurrentTRPO
 
 
-def without_velocities() -> gym.Env[np.ndarray, int]:
+class WithoutVelocities(gym.ObservationWrapper[np.ndarray, int, np.ndarray]):
     """Positions and angles alone."""
-    env = gym.make("CartPole-v1")
-    space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
-    return gym.wrappers.TransformObservation(env, lambda x: x[[0, 2]].astype(np.float32), space)
+
+    def __init__(self) -> None:
+        super().__init__(gym.make("CartPole-v1"))
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+
+    def observation(self, observation: np.ndarray) -> np.ndarray:
+        """Drop what moves."""
+        return observation[[0, 2]]
 
 
 def main() -> None:
@@ -27,7 +32,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60_000)
     options = parser.parse_args()
 
-    env = make_vec_env(without_velocities, n_envs=8, seed=0)
+    env = make_vec_env(WithoutVelocities, n_envs=8, seed=0)
     arguments = {"n_steps": 128, "gamma": 0.98, "seed": 0, "device": "cpu"}
     arguments["target_kl"] = lambda progress: 0.001 + 0.02 * progress
     plain = TRPO("MlpPolicy", env, **arguments).learn(options.steps)

@@ -24,7 +24,7 @@ __all__ = [
 _VARIANTS = {"MaskableTRPO": "sb3_trpo.maskable", "RecurrentTRPO": "sb3_trpo.recurrent"}
 
 
-def __getattr__(name: str) -> Any:
+def _variant(name: str) -> Any:
     """Import a variant when it is asked for: sb3_contrib, an extra, may be missing."""
     if name not in _VARIANTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -36,3 +36,7 @@ def __getattr__(name: str) -> Any:
         raise ImportError(
             f'{name} needs sb3_contrib, an extra: pip install "sb3_trpo[contrib]"'
         ) from error
+
+
+if not TYPE_CHECKING:  # to a type checker, a name that we do not have is an error
+    __getattr__ = _variant

@@ -79,7 +79,8 @@ def assert_same_updates(two_ranks, kind, name, shares, **options):
         of_first = together[0][update][1]
         for key, value in log.items():
             if key.startswith("train/") and key != "train/cg_residual":  # rounding, once small
-                assert of_first[key] == pytest.approx(value, rel=2e-3, abs=1e-6), key
+                near = 1 if key == "train/cg_iterations" else 1e-6  # rounding ends a solve, too
+                assert of_first[key] == pytest.approx(value, rel=2e-3, abs=near), key
 
 
 def rollouts_for_all(rollouts):

@@ -73,3 +73,18 @@ def test_optional_packages_are_not_needed_to_import():
     optional += ["rl_zoo3", "optuna", "ray", "matplotlib", "pandas"]
     code = f"import sys; sys.modules.update(dict.fromkeys({optional})); from sb3_trpo import TRPO"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_import_loads_nothing_that_stable_baselines3_has_not_loaded():
+    code = """
+import sys
+import stable_baselines3
+before = set(sys.modules)
+import sb3_trpo
+print(*sorted(set(sys.modules) - before))
+"""
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert "sb3_trpo.trpo" in loaded
+    assert {name.split(".")[0] for name in loaded} == {"sb3_trpo"}
+    asked_for = ("envs", "zoo", "maskable", "recurrent", "recurrent_rollouts")
+    assert not {f"sb3_trpo.{name}" for name in asked_for} & set(loaded)
