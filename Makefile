@@ -27,7 +27,8 @@ $(VENV)/bench: $(VENV)/base pyproject.toml
 	touch $@
 
 train: $(VENV)/train
-	$(VENV)/bin/python examples/train.py --env $(ENV) --steps $(STEPS) --seed $(SEED)
+	$(VENV)/bin/python examples/train.py --env $(ENV) --steps $(STEPS) --seed $(SEED) \
+		$(if $(RESUME),--resume)
 
 test: $(VENV)/dev
 	$(VENV)/bin/python -m pytest -n 2 -m "not slow"

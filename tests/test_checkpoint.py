@@ -10,6 +10,7 @@ from stable_baselines3.common.callbacks import (
     EveryNTimesteps,
     StopTrainingOnMaxEpisodes,
 )
+from stable_baselines3.common.logger import configure
 from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecNormalize
 
@@ -187,6 +188,17 @@ def test_tensorboard_goes_on_in_its_folder_though_another_run_has_begun(tmp_path
     assert steps == [ROLLOUT, 2 * ROLLOUT, 2 * ROLLOUT]  # twice: before and after
 
 
+def test_logger_of_ones_own_is_not_written_to_unasked(tmp_path):
+    case = CASES["plain"]
+    model = case.model()
+    model.set_logger(configure(str(tmp_path / "mine"), ["csv"]))
+    model.learn(2 * ROLLOUT, callback=TrainingCheckpoint(N_STEPS, tmp_path / "c"))
+    before = (tmp_path / "mine" / "progress.csv").read_bytes()
+    learn_rest(resume(checkpoints(tmp_path / "c")[0], case.env(), device="cpu"))
+    assert (tmp_path / "mine" / "progress.csv").read_bytes() == before
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["progress.csv"]
+
+
 def test_callbacks_of_sb3_go_on(tmp_path):
     case = Case(noise="floats")
 
@@ -232,6 +244,16 @@ def test_frequency_and_number_kept(save_freq, keep, found, tmp_path):
     model = CASES["plain"].model()
     model.learn(TOTAL, callback=TrainingCheckpoint(save_freq, tmp_path, keep))
     assert [steps_of(path) // ROLLOUT for path in checkpoints(tmp_path)] == found
+
+
+def test_frequency_goes_on(tmp_path):
+    case = CASES["plain"]
+    trained(case, tmp_path / "a")
+    for path in checkpoints(tmp_path / "a")[:2]:
+        model, _ = logging(resume(path, case.env(), device="cpu"))
+        learn_rest(model, callback=TrainingCheckpoint(2 * N_STEPS, tmp_path / path.name, 10))
+        found = [steps_of(one) // ROLLOUT for one in checkpoints(tmp_path / path.name)]
+        assert found == ([3, 4] if path.name.startswith("000001") else [4])
 
 
 def test_training_that_a_callback_ends_in_a_rollout_keeps_the_checkpoint_before(tmp_path):

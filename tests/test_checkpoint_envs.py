@@ -19,6 +19,7 @@ from sb3_trpo.checkpoint import TrainingCheckpoint, learn_rest, resume
 from tests.learning_tasks import SameShade, SignOfIndexed
 from tests.training_runs import LENGTH, N_ENVS, Walk, logging, outcome
 
+pytestmark = pytest.mark.filterwarnings("ignore:batch_size")
 QUICK = {"batch_size": 16, "n_critic_updates": 1, "device": "cpu", "seed": 1}
 
 

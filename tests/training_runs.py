@@ -3,7 +3,7 @@
 import ctypes
 import json
 import signal
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -90,7 +90,6 @@ class Case:
     is_normalised: bool = True
     has_workers: bool = False
     use_sde: bool = False
-    options: tuple[tuple[str, Any], ...] = ()
 
     def venv(self):
         if self.has_workers:
@@ -114,9 +113,8 @@ class Case:
             learning_rate=lambda progress: 1e-2 * progress,
             target_kl=lambda progress: 0.01 + 0.02 * progress,
             policy_kwargs=sizes,
-            seed=3,
             device="cpu",
-            **{**options, **dict(self.options), **kwargs},
+            **{"seed": 3, **options, **kwargs},
         )
         return logging(model)[0]
 
@@ -183,14 +181,3 @@ CASES = {
     "recurrent_plain": Case("RecurrentTRPO", "discrete", "bits", is_normalised=False),
     "recurrent_sde_workers": Case("RecurrentTRPO", use_sde=True, has_workers=True),
 }
-__all__ = [
-    "CASES",
-    "LENGTH",
-    "N_ENVS",
-    "N_STEPS",
-    "Case",
-    "as_text",
-    "logging",
-    "outcome",
-    "replace",
-]

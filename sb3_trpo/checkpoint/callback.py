@@ -103,8 +103,9 @@ class TrainingCheckpoint(BoundaryCallback):
         """
         self._outermost = outermost
         self._n_rollouts += 1
-        n_calls = self.n_calls - self._n_calls_at_last
-        if self._n_rollouts > 0 and self._says_the_first(n_calls >= self._save_freq):
+        if self._n_rollouts == 0:  # where a checkpoint was just taken from, if this goes on
+            self._n_calls_at_last = self.n_calls
+        elif self._says_the_first(self.n_calls - self._n_calls_at_last >= self._save_freq):
             self._write()
         self._last_step = None
         if self.model.n_steps == 1:  # type: ignore[attr-defined]  # it is TRPO's

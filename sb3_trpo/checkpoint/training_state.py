@@ -67,7 +67,8 @@ def captured(
             "values": values,
             "counts": dict(logger.name_to_count),
             "excluded": {name: logger.name_to_excluded.get(name, ("",)) for name in values},
-            "folder": logger.dir,
+            # A logger of the user's own is the user's to make again.
+            "folder": logger.dir if model.tensorboard_log and not model._custom_logger else None,
         },
         "random": process_states(),
         "spaces": {name: _space(getattr(model, name), getattr(env, name)) for name in _SPACES},
