@@ -1,5 +1,7 @@
 """Training that is resumed goes on as if nothing had happened."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch as th
@@ -131,6 +133,62 @@ def test_plain_learn_goes_on_too_where_it_is_told_to(tmp_path):
     model, _ = logging(resume(checkpoints(tmp_path)[1], case.env(), device="cpu"))
     model.learn(model._total_timesteps - model.num_timesteps, reset_num_timesteps=False)
     assert outcome(model) == wanted
+
+
+PICKLED = [
+    "_last_obs",
+    "_last_episode_starts",
+    "_last_original_obs",
+    "ep_info_buffer",
+    "ep_success_buffer",
+]
+
+
+def test_what_the_zip_pickles_of_the_state_is_not_needed(tmp_path):
+    case = CASES["trpo"]
+    wanted, _ = trained(case, tmp_path)
+    path = checkpoints(tmp_path)[1]
+    model = resume(path, case.env(), device="cpu", custom_objects=dict.fromkeys(PICKLED))
+    assert len(model.ep_info_buffer) == 4 * N_ENVS
+    assert outcome(learn_rest(logging(model)[0])) == wanted
+
+
+def test_memory_and_exploration_matrices_are_there_at_once(tmp_path):
+    case = CASES["recurrent_sde_workers"]
+    model = replace(case, has_workers=False).model()
+    model.learn(ROLLOUT, callback=TrainingCheckpoint(1, tmp_path))
+    found = resume(tmp_path, replace(case, has_workers=False).env(), device="cpu")
+    for own, other in zip(found._last_lstm_states, model._last_lstm_states, strict=True):
+        assert all(th.equal(*pair) and pair[0].any() for pair in zip(own, other, strict=True))
+    for name in ("exploration_mat", "exploration_matrices"):
+        assert th.equal(*(getattr(m.policy.action_dist, name) for m in (found, model)))
+    assert th.equal(
+        th.get_rng_state(), th.from_numpy(found._continuation.stored["random"]["torch"])
+    )
+
+
+class Poisoning(BaseCallback):
+    """Rewards that are not finite, from some rollout on."""
+
+    def _on_step(self):
+        return True
+
+    def _on_rollout_end(self):
+        if self.num_timesteps > ROLLOUT:
+            self.model.rollout_buffer.rewards[0] = np.nan
+
+
+def test_skipped_updates_are_counted_on(tmp_path):
+    case = CASES["plain"]
+    model = case.model()
+    callbacks = [TrainingCheckpoint(1, tmp_path), Poisoning()]
+    with pytest.warns(UserWarning, match="Update skipped"):
+        model.learn(3 * ROLLOUT, callback=callbacks)
+    assert model._n_skipped_updates == 2
+    found, _ = logging(resume(tmp_path, case.env(), device="cpu"))
+    assert found._n_skipped_updates == 2
+    with pytest.raises(RuntimeError, match="3 updates in a row were skipped"):
+        found.learn(ROLLOUT, callback=Poisoning(), reset_num_timesteps=False)
 
 
 # --- schedules, counters, log ---------------------------------------------------------------------
