@@ -31,7 +31,8 @@ $(VENV)/docs: $(VENV)/base pyproject.toml
 	touch $@
 
 train: $(VENV)/train
-	$(VENV)/bin/python examples/train.py --env $(ENV) --steps $(STEPS) --seed $(SEED)
+	$(VENV)/bin/python examples/train.py --env $(ENV) --steps $(STEPS) --seed $(SEED) \
+		$(if $(RESUME),--resume)
 
 test: $(VENV)/dev
 	$(VENV)/bin/python -m pytest -n 2 -m "not slow"

@@ -21,19 +21,16 @@ SLURM, in a script for sbatch:
 
 import argparse
 import os
-import pickle
-import re
-import zipfile
 from datetime import timedelta
 from pathlib import Path
 
 import torch as th
 import torch.distributed as dist
-from stable_baselines3.common.callbacks import CheckpointCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_trpo import TRPO
+from sb3_trpo.checkpoint import TrainingCheckpoint, learn_rest, newest_checkpoint, resume
 
 
 def join_group(n_restarts: int) -> None:
@@ -46,30 +43,9 @@ def join_group(n_restarts: int) -> None:
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=timeout)
 
 
-def newest_checkpoint(folder: Path) -> int | None:
-    """Timesteps of the newest checkpoint that is whole: a process may die while it writes one."""
-    found = [re.fullmatch(r"rl_model_(\d+)_steps\.zip", path.name) for path in folder.glob("*.zip")]
-    for steps in sorted((int(match[1]) for match in found if match), reverse=True):
-        try:
-            with zipfile.ZipFile(folder / f"rl_model_{steps}_steps.zip") as archive:
-                is_whole = archive.testzip() is None
-            with statistics_path(folder, steps).open("rb") as file:
-                pickle.load(file)
-        except (OSError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile):
-            continue
-        if is_whole:
-            return steps
-    return None
-
-
-def statistics_path(folder: Path, steps: int) -> Path:
-    """Where SB3's CheckpointCallback puts VecNormalize's statistics."""
-    return folder / f"rl_model_vecnormalize_{steps}_steps.pkl"
-
-
-def chosen_by_first(steps: int | None) -> int | None:
+def chosen_by_first(path: Path | None) -> Path | None:
     """Let rank 0 say which checkpoint to start from, lest the ranks see different ones."""
-    choice = [steps]
+    choice = [path]
     dist.broadcast_object_list(choice, src=0)
     return choice[0]
 
@@ -105,13 +81,13 @@ def train(options: argparse.Namespace) -> None:
 
     checkpoints = options.out / "checkpoints"
     env = make_vec_env(options.env, n_envs=options.n_envs)
-    done = chosen_by_first(newest_checkpoint(checkpoints) if rank == 0 else None)
-    seed = options.seed + (done or 0)  # not the same random numbers again
-    if done is None:
-        env = VecNormalize(env)
+    # At the end of every fifth rollout.
+    saving = TrainingCheckpoint(5 * options.n_steps, checkpoints)
+    found = chosen_by_first(newest_checkpoint(checkpoints) if rank == 0 else None)
+    if found is None:
         model = TRPO(
             "MlpPolicy",
-            env,
+            VecNormalize(env),
             n_steps=options.n_steps,
             target_kl=0.04,
             learning_rate=1e-3,
@@ -119,24 +95,18 @@ def train(options: argparse.Namespace) -> None:
             batch_size=128 * size,  # as many minibatches as one process alone would have
             tensorboard_log=str(options.out / "tensorboard"),
             verbose=1,
-            seed=seed,
+            seed=options.seed,
             device="cpu",
             distributed=True,
         )
+        model.learn(options.steps, callback=saving)
     else:
-        env = VecNormalize.load(str(statistics_path(checkpoints, done)), env)
-        path = checkpoints / f"rl_model_{done}_steps.zip"
-        model = TRPO.load(path, env, device="cpu", seed=seed, distributed=True)
-        print(f"rank {rank} goes on from {path}", flush=True)
-    # At the last step of every fifth rollout.
-    saving = CheckpointCallback(5 * options.n_steps, str(checkpoints), save_vecnormalize=True)
-    model.learn(
-        max(options.steps - model.num_timesteps, 0), callback=saving, reset_num_timesteps=False
-    )
-    model.save(options.out / "model.zip")  # rank 0 does
+        model = resume(found, env, device="cpu", distributed=True)
+        print(f"rank {rank} goes on from {found}", flush=True)
+        learn_rest(model, callback=saving)
+    model.save(options.out / "model.zip")  # rank 0 does, with VecNormalize's statistics
     if rank == 0:
-        env.save(str(options.out / "vec_normalize.pkl"))
-        print(f"{model.num_timesteps} steps; model, statistics, checkpoints, log: {options.out}")
+        print(f"{model.num_timesteps} steps; model, checkpoints, log: {options.out}")
 
 
 def main() -> None:

@@ -2,9 +2,12 @@
 Train TRPO on a gymnasium task, evaluate it, and say where everything lies.
 
     python examples/train.py --env HalfCheetah-v5 --steps 200000 --seed 0
+
+With --resume go on from the newest checkpoint, if there is one.
 """
 
 import argparse
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_trpo import TRPO
+from sb3_trpo.checkpoint import TrainingCheckpoint, learn_rest, newest_checkpoint, resume
 
 
 def continuous_settings() -> tuple[int, dict[str, Any]]:
@@ -47,6 +51,7 @@ def main() -> None:
     parser.add_argument("--env", default="HalfCheetah-v5", help="id of the task")
     parser.add_argument("--steps", type=int, default=200_000, help="timesteps to train for")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the results")
     options = parser.parse_args()
 
@@ -55,29 +60,35 @@ def main() -> None:
     is_box = isinstance(gym.make(options.env).action_space, spaces.Box)
     n_envs, settings = continuous_settings() if is_box else discrete_settings()
     env = make_vec_env(options.env, n_envs=n_envs, seed=options.seed)
-    if is_box:  # on CartPole-v1 moving statistics cost a third of the return in so short a run
-        env = VecNormalize(env)
-    model = TRPO(
-        "MlpPolicy",
-        env,
-        seed=options.seed,
-        tensorboard_log=str(folder / "tensorboard"),
-        device="cpu",
-        **settings,
-    )
-    model.learn(options.steps, progress_bar=True)
+    checkpoints = folder / "checkpoints"
+    if not options.resume:
+        shutil.rmtree(checkpoints, ignore_errors=True)  # of an earlier run
+    saving = TrainingCheckpoint(5 * settings["n_steps"], checkpoints)  # every fifth update
+    if newest_checkpoint(checkpoints):
+        model = resume(checkpoints, env, device="cpu")
+        print(f"goes on from {model.num_timesteps} steps")
+        learn_rest(model, callback=saving, progress_bar=True)
+    else:
+        # On CartPole-v1 moving statistics cost a third of the return in so short a run.
+        model = TRPO(
+            "MlpPolicy",
+            VecNormalize(env) if is_box else env,
+            seed=options.seed,
+            tensorboard_log=str(folder / "tensorboard"),
+            device="cpu",
+            **settings,
+        )
+        model.learn(options.steps, callback=saving, progress_bar=True)
 
     model.save(folder / "model.zip")
-    statistics = "none"
+    env = model.get_env()
     if isinstance(env, VecNormalize):
-        statistics = str(folder / "vec_normalize.pkl")
-        env.save(statistics)
         env.training, env.norm_reward = False, False
     env.seed(options.seed + 10_000)  # episodes that training has not seen
     mean, std = evaluate_policy(model, env, n_eval_episodes=10, deterministic=True)
     print(f"{options.env}, {model.num_timesteps} steps, 10 episodes: {mean:.1f} ± {std:.1f}")
-    print(f"model:            {folder / 'model.zip'}")
-    print(f"VecNormalize:     {statistics}")
+    print(f"model:            {folder / 'model.zip'} (with VecNormalize's statistics, if any)")
+    print(f"checkpoints:      {checkpoints}")
     print(f"TensorBoard log:  {folder / 'tensorboard'}")
 
 

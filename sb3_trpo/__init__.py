@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from sb3_trpo.normalization import load_normalization
 from sb3_trpo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy
 from sb3_trpo.trpo import TRPO
 from sb3_trpo.version import __version__
@@ -19,6 +20,7 @@ __all__ = [
     "MultiInputPolicy",
     "RecurrentTRPO",
     "__version__",
+    "load_normalization",
 ]
 
 _VARIANTS = {"MaskableTRPO": "sb3_trpo.maskable", "RecurrentTRPO": "sb3_trpo.recurrent"}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 
 class RolloutLocals(dict[str, Any]):
@@ -70,9 +70,33 @@ class RolloutLocals(dict[str, Any]):
         return dict(self.items())
 
 
+class BoundaryCallback(BaseCallback):
+    """A callback that is also called between rollouts, before anything of the next is drawn."""
+
+    def on_boundary(self, outermost: BaseCallback) -> None:
+        """
+        Be called at the beginning of each rollout, earlier than ``on_rollout_start``.
+
+        :param outermost: of all callbacks
+        """
+
+
 class SharedLocals(CallbackList):
     """The outermost callback: all others then share one :class:`RolloutLocals`."""
+
+    def on_boundary(self) -> None:
+        """Call those that want to be called between rollouts."""
+        for callback in _in_lists(self):
+            if isinstance(callback, BoundaryCallback):
+                callback.on_boundary(self)
 
     def on_training_start(self, locals_: dict[str, Any], globals_: dict[str, Any]) -> None:
         """Start with the variables of ``learn``, which SB3's callbacks pass on by reference."""
         super().on_training_start(RolloutLocals(locals_), globals_)
+
+
+def _in_lists(callback: BaseCallback) -> Iterator[BaseCallback]:
+    yield callback
+    if isinstance(callback, CallbackList):
+        for inner in callback.callbacks:
+            yield from _in_lists(inner)

@@ -34,6 +34,18 @@ class SkipCounter:
         self._in_a_row = 0
         self._warned: set[str] = set()
 
+    def state(self) -> tuple[int, list[str]]:
+        """Return what :meth:`restore` takes."""
+        return self._in_a_row, sorted(self._warned)
+
+    def restore(self, state: tuple[int, list[str]]) -> None:
+        """
+        Count on.
+
+        :param state: of another counter
+        """
+        self._in_a_row, self._warned = state[0], set(state[1])
+
     def count(self, reason: str) -> None:
         """
         Take note of an update.

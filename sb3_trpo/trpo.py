@@ -19,7 +19,6 @@ from stable_baselines3.common.callbacks import (
     ProgressBarCallback,
 )
 from stable_baselines3.common.distributions import Distribution
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule, TensorDict
 from stable_baselines3.common.vec_env import VecEnv
@@ -51,6 +50,7 @@ from sb3_trpo.joint_learning import (
 )
 from sb3_trpo.mlp import plain_actor
 from sb3_trpo.mlp_actor import PlainActor
+from sb3_trpo.normalization import warn_of_normalization
 from sb3_trpo.optim import (
     JacobianForm,
     TrustRegionResult,
@@ -69,6 +69,7 @@ from sb3_trpo.policies import (
 )
 from sb3_trpo.rank_callbacks import JointProgressBar, RankCallbacks, called_here
 from sb3_trpo.records import actor_figures, critic_figures
+from sb3_trpo.resumable import ResumableAlgorithm
 from sb3_trpo.rollout_summary import RolloutSummary, summary_of
 from sb3_trpo.rollouts import FastRollout, collects_fast
 from sb3_trpo.skips import SkipCounter
@@ -86,7 +87,7 @@ from sb3_trpo.zip_format import (
 SelfTRPO = TypeVar("SelfTRPO", bound="TRPO")
 
 
-class TRPO(OnPolicyAlgorithm):
+class TRPO(ResumableAlgorithm):
     """
     Trust Region Policy Optimization (TRPO).
 
@@ -296,6 +297,9 @@ class TRPO(OnPolicyAlgorithm):
         """
         Save the model, on the first of several processes; on the others do nothing.
 
+        With the statistics of its VecNormalize: :func:`sb3_trpo.load_normalization` reads them. An
+        older file stays as it was until the new one is on the disk.
+
         :param path: of the zip, or an open file
         :param exclude: attributes to leave out
         :param include: attributes to keep that would be left out
@@ -335,6 +339,7 @@ class TRPO(OnPolicyAlgorithm):
         :return: False if the callback ended the rollout early
         :raises ValueError: an observation is not finite
         """
+        self._at_boundary(callback)
         started = time.perf_counter()
         collect = partial(self._collect, env, callback, rollout_buffer, n_rollout_steps)
         go_on = collect() if self._joint is None else self._joint.collect(collect, callback)
@@ -509,7 +514,8 @@ class TRPO(OnPolicyAlgorithm):
         :param log_interval: updates between two dumps of the log
         :param tb_log_name: name of the run in TensorBoard
         :param reset_num_timesteps: count from zero; False continues, but the progress that
-            schedules see still jumps, since it refers to the new total
+            schedules see still jumps, since it refers to the new total (not after
+            ``sb3_trpo.checkpoint.resume``, where ``learn_rest`` knows the old one)
         :param progress_bar: show one (needs tqdm and rich)
         :return: self
         """
@@ -576,6 +582,7 @@ class TRPO(OnPolicyAlgorithm):
         """
         header = read_header(path)
         check_is_trpo(header, path)
+        warn_of_normalization(header, path, env)
         if "policy_kwargs" in kwargs:
             given = kwargs["policy_kwargs"]
             kwargs["policy_kwargs"] = stored_policy_kwargs(path, given, custom_objects)

@@ -1,0 +1,290 @@
+"""VecNormalize's statistics in a saved model: plain entries of its zip, without pickle."""
+
+import io
+import pathlib
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import IO, Any
+
+import numpy as np
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.save_util import open_path
+from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
+
+from sb3_trpo.plain_data import MOST_BYTES, Packed, pack, unpack
+
+ZipPath = str | pathlib.Path | io.BufferedIOBase
+_ENTRIES = ("vec_normalize.json", "vec_normalize.npz")
+_OPTIONS: dict[str, type | tuple[type, ...]] = {
+    "training": bool,
+    "norm_obs": bool,
+    "norm_reward": bool,
+    "clip_obs": (int, float),
+    "clip_reward": (int, float),
+    "gamma": (int, float),
+    "epsilon": (int, float),
+    "norm_obs_keys": (list, type(None)),
+}
+_WHOLE = ""  # the name of observations that are no Dict
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """
+    What a VecNormalize knows and does.
+
+    :param options: the arguments of its constructor
+    :param rewards: mean, variance and count of the discounted returns
+    :param observations: the same of each part of Dict observations; of others under ``""``; empty
+        without ``norm_obs``
+    """
+
+    options: dict[str, Any]
+    rewards: tuple[np.ndarray, np.ndarray, float]
+    observations: dict[str, tuple[np.ndarray, np.ndarray, float]]
+
+    @classmethod
+    def of(cls, normaliser: VecNormalize) -> "Statistics":
+        """
+        Take note of what a VecNormalize has.
+
+        :param normaliser: any
+        :return: its statistics
+        """
+        options = {name: getattr(normaliser, name) for name in _OPTIONS}
+        running = running_observations(normaliser)
+        return cls(
+            {k: v.item() if isinstance(v, np.generic) else v for k, v in options.items()},
+            _moments(normaliser.ret_rms),
+            {key: _moments(running[key]) for key in running},
+        )
+
+    def give_to(self, normaliser: VecNormalize) -> None:
+        """
+        Set the statistics and options of a VecNormalize.
+
+        :param normaliser: just made with these options, or to be overwritten
+        :raises ValueError: it normalises other observations
+        """
+        running = running_observations(normaliser)
+        shapes = {key: np.shape(mean) for key, (mean, _, _) in self.observations.items()}
+        own = {key: running[key].mean.shape for key in running}
+        if own != shapes:
+            raise ValueError(
+                "the observations that VecNormalize normalises must be those of the file, "
+                f"{_shown(shapes)}, got {_shown(own)}"
+            )
+        for name, value in self.options.items():
+            setattr(normaliser, name, value)
+        _set(normaliser.ret_rms, self.rewards)
+        for key, moments in self.observations.items():
+            _set(running[key], moments)
+
+
+def running_observations(normaliser: VecNormalize) -> dict[str, RunningMeanStd]:
+    """
+    Return the statistics of the parts of an observation.
+
+    :param normaliser: any
+    :return: under ``""`` where observations are no Dict; empty without ``norm_obs``
+    """
+    running = getattr(normaliser, "obs_rms", None) if normaliser.norm_obs else None
+    if running is None:
+        return {}
+    return running if isinstance(running, dict) else {_WHOLE: running}
+
+
+def _moments(running: RunningMeanStd) -> tuple[np.ndarray, np.ndarray, float]:
+    return np.asarray(running.mean), np.asarray(running.var), float(running.count)
+
+
+def _set(running: RunningMeanStd, moments: tuple[np.ndarray, np.ndarray, float]) -> None:
+    mean, var, running.count = moments
+    running.mean, running.var = mean.copy(), var.copy()
+
+
+def _shown(shapes: dict[str, tuple[int, ...]]) -> str:
+    if _WHOLE in shapes:
+        return f"of shape {shapes[_WHOLE]}"
+    return f"{shapes}" if shapes else "none"
+
+
+def append_statistics(file: IO[bytes] | io.BufferedIOBase, env: VecEnv | None) -> None:
+    """
+    Add the statistics of a VecNormalize to a zip file, if there is one.
+
+    :param file: of a saved model, open for reading and writing
+    :param env: the model's environments
+    """
+    normaliser = None if env is None else unwrap_vec_normalize(env)
+    if normaliser is None:
+        return
+    packed = pack(asdict(Statistics.of(normaliser)))
+    with zipfile.ZipFile(file, mode="a") as archive:
+        for name, content in zip(_ENTRIES, (packed.json, packed.npz), strict=True):
+            archive.writestr(name, content)
+
+
+def read_statistics(path: ZipPath) -> Statistics | None:
+    """
+    Read the statistics in a saved model, unpickling nothing.
+
+    :param path: of the zip, or an open file, which is left at the position it had
+    :return: the statistics; None if the file has none
+    :raises ValueError: no zip file, or the statistics in it are damaged
+    """
+    try:
+        with _opened(path) as archive:
+            if not _has_entries(archive):
+                return None
+            if any(archive.getinfo(name).file_size > MOST_BYTES for name in _ENTRIES):
+                raise ValueError(f"larger than {MOST_BYTES} bytes")
+            packed = Packed(*(archive.read(name) for name in _ENTRIES))
+        return _checked(unpack(packed))
+    # zlib.error is of a damaged stream, RuntimeError of an encrypted entry
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{path}: statistics of VecNormalize cannot be read: {error}") from error
+
+
+@contextmanager
+def _opened(path: ZipPath) -> Iterator[zipfile.ZipFile]:
+    file = open_path(path, "r", verbose=0, suffix="zip")
+    position = file.tell()
+    try:
+        with zipfile.ZipFile(file) as archive:
+            yield archive
+    finally:
+        if file is path:
+            file.seek(position)
+        else:
+            file.close()
+
+
+def _has_entries(archive: zipfile.ZipFile) -> bool:
+    return set(_ENTRIES) <= set(archive.namelist())
+
+
+def _checked(found: Any) -> Statistics:
+    """Build statistics from what a stranger may have written."""
+    try:
+        options = {name: found["options"][name] for name in _OPTIONS}
+        observations = dict(found["observations"])
+        all_moments = [found["rewards"], *observations.values()]
+        is_sound = all(isinstance(options[name], kind) for name, kind in _OPTIONS.items()) and all(
+            mean.shape == var.shape and mean.dtype == var.dtype == np.float64 and count > 0
+            for mean, var, count in all_moments
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"not as save() writes them: {error!r}") from error
+    if not is_sound or np.shape(found["rewards"][0]) != ():
+        raise ValueError("not as save() writes them")
+    return Statistics(options, found["rewards"], observations)
+
+
+def load_normalization(path: ZipPath, venv: VecEnv, *, training: bool = True) -> VecNormalize:
+    """
+    Wrap environments as a saved model's were: in a VecNormalize with its statistics and options.
+
+    Reads arrays and JSON alone; nothing is unpickled.
+
+    :param path: of a zip that ``save()`` wrote while the model's environments were normalised, or
+        an open file
+    :param venv: vectorised environments that are not normalised
+    :param training: whether the statistics move on with the data. False is for evaluation and use:
+        they stay as they are, and rewards are not normalised
+    :return: the environments, normalised
+    :raises ValueError: the file has no statistics, or not those of such observations; or
+        ``venv`` is not what is wanted
+    """
+    if not isinstance(venv, VecEnv):
+        raise ValueError(f"venv must be a VecEnv (make_vec_env makes one), got {venv!r}")
+    if unwrap_vec_normalize(venv) is not None:
+        raise ValueError(f"venv must not be normalised already, got {venv!r}")
+    if not isinstance(training, (bool, np.bool_)):
+        raise ValueError(f"training must be a bool, got {training!r}")
+    statistics = read_statistics(path)
+    if statistics is None:
+        raise ValueError(
+            f"path must be a file that was saved with the statistics of a VecNormalize, got {path}"
+        )
+    normaliser = normalised(venv, statistics)
+    normaliser.training = bool(training)
+    if not training:
+        normaliser.norm_reward = False
+    return normaliser
+
+
+def normalised(venv: VecEnv, statistics: Statistics) -> VecNormalize:
+    """
+    Wrap environments in a VecNormalize.
+
+    :param venv: the environments
+    :param statistics: to start with
+    :return: the environments, normalised
+    :raises ValueError: the statistics are of other observations
+    """
+    try:
+        normaliser = VecNormalize(venv, **statistics.options)
+    except (KeyError, ValueError) as error:  # keys that are not there; a space that is no Box
+        raise ValueError(
+            f"venv must have the observations that the statistics are of, got "
+            f"{venv.observation_space}: {error}"
+        ) from error
+    statistics.give_to(normaliser)
+    return normaliser
+
+
+def warn_of_normalization(header: dict[str, Any], path: ZipPath, env: GymEnv | None) -> None:
+    """
+    Warn where a model's environments were normalised and the ones to go on with are not.
+
+    Or the reverse; or where they are normalised, but the statistics are those of no data.
+
+    :param header: attributes of the file
+    :param path: of the file
+    :param env: to go on with; None: nothing is known of them
+    """
+    if env is None:
+        return
+    normaliser = unwrap_vec_normalize(env) if isinstance(env, VecEnv) else None
+    with _opened(path) as archive:
+        has_statistics = _has_entries(archive)
+    # SB3 keeps unnormalised observations if and only if there is a VecNormalize.
+    was_normalised = has_statistics or header.get("_last_original_obs") is not None
+    is_fresh = normaliser is not None and _has_seen_nothing(normaliser)
+    if not was_normalised and normaliser is None:
+        return
+    where = (
+        "sb3_trpo.load_normalization(path, venv) wraps environments with the file's statistics."
+        if has_statistics
+        else "The file does not hold the statistics: VecNormalize.load() reads them where they are."
+    )
+    if not was_normalised:
+        warnings.warn(
+            f"{path} was saved without VecNormalize, and env has one: the policy will see other "
+            "observations than those it learnt with.",
+            stacklevel=3,
+        )
+    elif normaliser is None:
+        warnings.warn(
+            f"{path} was saved with VecNormalize, and env has none: the policy will see other "
+            f"observations than those it learnt with. {where}",
+            stacklevel=3,
+        )
+    elif is_fresh:
+        warnings.warn(
+            f"{path} was saved with VecNormalize, and that of env has seen no data yet: the policy "
+            f"will see other observations than those it learnt with. {where}",
+            stacklevel=3,
+        )
+
+
+def _has_seen_nothing(normaliser: VecNormalize) -> bool:
+    untouched = RunningMeanStd().count
+    running = [normaliser.ret_rms, *running_observations(normaliser).values()]
+    return all(own.count == untouched for own in running)

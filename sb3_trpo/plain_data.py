@@ -1,0 +1,131 @@
+"""
+Python values as JSON and NumPy arrays, read back as they were: what is read runs no code.
+
+Numbers, text, None, lists, tuples, dicts with keys of text, NumPy's numbers and arrays of numbers.
+"""
+
+import io
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+MOST_BYTES = 2**30
+"""Of arrays that :func:`unpack` reads."""
+_KINDS = "biuf"  # bool, whole numbers, floats
+
+
+@dataclass(frozen=True)
+class Packed:
+    """
+    A value, ready for two files.
+
+    :param json: the value, with references to arrays
+    :param npz: the arrays
+    """
+
+    json: bytes
+    npz: bytes
+
+
+def pack(value: Any) -> Packed:
+    """
+    Turn a value into JSON and arrays.
+
+    :param value: of the kinds above, nested as you like
+    :return: for :func:`unpack`
+    :raises TypeError: something in it is of another kind
+    """
+    arrays: list[np.ndarray] = []
+    text = json.dumps(_encoded(value, arrays))
+    file = io.BytesIO()
+    named: dict[str, Any] = {f"a{index}": array for index, array in enumerate(arrays)}
+    np.savez(file, **named)
+    return Packed(text.encode(), file.getvalue())
+
+
+def unpack(packed: Packed) -> Any:
+    """
+    Read a value back.
+
+    :param packed: from :func:`pack`, or from a stranger
+    :return: the value
+    :raises ValueError: damaged, or not what :func:`pack` writes
+    """
+    try:
+        encoded = json.loads(packed.json)
+        with zipfile.ZipFile(io.BytesIO(packed.npz)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
+                raise ValueError(f"arrays of more than {MOST_BYTES} bytes")
+        with np.load(io.BytesIO(packed.npz), allow_pickle=False) as arrays:
+            return _decoded(encoded, arrays)
+    except (
+        ValueError,  # of UTF-8, JSON, NumPy's headers
+        KeyError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        OSError,
+        MemoryError,
+        RuntimeError,  # an encrypted member, an unknown compression, too deep a nesting
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise ValueError(f"not JSON and arrays as pack() writes them: {error!r}") from error
+
+
+def is_plain(value: Any) -> bool:
+    """Tell whether :func:`pack` takes a value."""
+    try:
+        _encoded(value, [])
+    except TypeError:
+        return False
+    return True
+
+
+def _encoded(value: Any, arrays: list[np.ndarray]) -> Any:
+    if isinstance(value, np.ndarray):
+        _check_kind(value.dtype)
+        arrays.append(value)
+        return {"array": len(arrays) - 1}
+    if isinstance(value, np.generic):
+        _check_kind(value.dtype)
+        return {"scalar": [value.dtype.str, value.item()]}
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if type(value) is tuple:
+        return {"tuple": [_encoded(item, arrays) for item in value]}
+    if isinstance(value, list):
+        return [_encoded(item, arrays) for item in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {"dict": {key: _encoded(item, arrays) for key, item in value.items()}}
+    raise TypeError(f"cannot be stored as JSON and arrays: {value!r}")
+
+
+def _decoded(encoded: Any, arrays: Any) -> Any:
+    if isinstance(encoded, list):
+        return [_decoded(item, arrays) for item in encoded]
+    if not isinstance(encoded, dict):
+        return encoded
+    ((kind, content),) = encoded.items()
+    if kind == "array":
+        array = arrays[f"a{content}"]
+        _check_kind(array.dtype)
+        return array
+    if kind == "scalar":
+        dtype = np.dtype(content[0])
+        _check_kind(dtype)
+        return dtype.type(content[1])
+    if kind == "tuple":
+        return tuple(_decoded(item, arrays) for item in content)
+    if kind == "dict":
+        return {key: _decoded(item, arrays) for key, item in content.items()}
+    raise ValueError(f"unknown kind of value: {kind!r}")
+
+
+def _check_kind(dtype: np.dtype[Any]) -> None:
+    if dtype.kind not in _KINDS or dtype.itemsize > 8:  # JSON would round longer floats
+        raise TypeError(f"cannot be stored as JSON and arrays: NumPy's {dtype}")
