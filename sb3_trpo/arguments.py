@@ -86,6 +86,19 @@ ACTION_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.Multi
 _OBSERVATION_SPACES = (*ACTION_SPACES, spaces.Dict)
 
 
+def check_value(name: str, value: Any) -> None:
+    """
+    Check a hyperparameter by itself.
+
+    :param name: of the attribute; others than hyperparameters may be anything
+    :param value: of the attribute
+    :raises ValueError: it is out of range
+    """
+    for known, accepts, allowed in _RULES:
+        if name == known and not accepts(value):
+            raise ValueError(f"{name.lstrip('_')} must be {allowed}, got {value!r}")
+
+
 def check_arguments(model: "TRPO") -> None:
     """
     Check a model's hyperparameters, before its networks are built.
@@ -93,10 +106,8 @@ def check_arguments(model: "TRPO") -> None:
     :param model: with all its hyperparameters set
     :raises ValueError: one is out of range
     """
-    for name, accepts, allowed in _RULES:
-        value = getattr(model, name)
-        if not accepts(value):
-            raise ValueError(f"{name.lstrip('_')} must be {allowed}, got {value!r}")
+    for name, _, _ in _RULES:
+        check_value(name, getattr(model, name))
     optimizer_class = model.policy_kwargs.get("optimizer_class")
     if isinstance(optimizer_class, type):  # what a function makes is looked at when it is made
         check_optimizer(optimizer_class)

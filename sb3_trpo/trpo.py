@@ -4,9 +4,9 @@ import io
 import math
 import pathlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial, reduce
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 import torch as th
@@ -72,12 +72,14 @@ from sb3_trpo.records import actor_figures, critic_figures
 from sb3_trpo.resumable import ResumableAlgorithm
 from sb3_trpo.rollout_summary import RolloutSummary, summary_of
 from sb3_trpo.rollouts import FastRollout, collects_fast
+from sb3_trpo.safe_loading.load import errors_named, inert
 from sb3_trpo.skips import SkipCounter
 from sb3_trpo.snapshot import Snapshot
 from sb3_trpo.union import Deal, Permutation, Union, deal
 from sb3_trpo.zip_format import (
     ZipPath,
     check_is_trpo,
+    check_whole,
     read_header,
     stored_policy_kwargs,
     warn_of_units,
@@ -541,9 +543,11 @@ class TRPO(ResumableAlgorithm):
         :param load_path_or_dict: a zip of this or another algorithm with the same policy, or a dict
         :param exact_match: refuse parameters that are missing or too many
         :param device: where to read the file to
-        :raises ValueError: the parameters are those of another policy
+        :raises ValueError: the file is damaged, or the parameters are those of another policy
         :raises RuntimeError: likewise
         """
+        if not isinstance(load_path_or_dict, dict):
+            check_whole(load_path_or_dict)
         before = Snapshot(self.policy)
         try:
             super().set_parameters(load_path_or_dict, exact_match, device)
@@ -563,13 +567,18 @@ class TRPO(ResumableAlgorithm):
         custom_objects: dict[str, Any] | None = None,
         print_system_info: bool = False,  # noqa: FBT001, FBT002  # SB3's signature
         force_reset: bool = True,  # noqa: FBT001, FBT002
+        *,
+        trusted: bool = True,
+        allow: Iterable[Any] | Mapping[str, Any] = (),
         **kwargs: Any,
     ) -> SelfTRPO:
         """
         Load a model that this class or ``sb3_contrib.TRPO`` saved.
 
-        The zip holds pickled objects: load only files you trust. Further keyword arguments replace
-        attributes of the file (``n_steps=512``).
+        The zip holds pickled objects, and the default does what SB3 does: it unpickles them, which
+        runs whatever code the author of the file put there. Load a stranger's file with
+        ``trusted=False``. Further keyword arguments replace attributes of the file
+        (``n_steps=512``).
 
         :param path: of the zip, or an open file
         :param env: to go on learning in; None: for predictions
@@ -577,9 +586,24 @@ class TRPO(ResumableAlgorithm):
         :param custom_objects: replacements for attributes of the file
         :param print_system_info: of the saved model and of this machine
         :param force_reset: reset the environment before training
+        :param trusted: False: build only what is on a short list (spaces, arrays, SB3's schedules,
+            policies and extractors, torch's activations and optimisers), within bounds on sizes;
+            refuse everything else by name, and run nothing of the file
+        :param allow: with ``trusted=False``, classes and functions of yours that the file may name
+            as well, or a dict from the names in the file to them; whatever arguments the file
+            gives, they are called with
         :return: a new model
-        :raises ValueError: the file is not TRPO's, or an attribute is out of range
+        :raises ValueError: the file is damaged, not TRPO's, or holds what ``trusted=False``
+            refuses, or an attribute is out of range
         """
+        if not trusted:
+            file = inert(path, allow, custom_objects, changes=kwargs, env=env)
+            with errors_named(path):
+                options = (device, file.objects, print_system_info, force_reset)
+                load = TRPO.load.__func__  # type: ignore[attr-defined]  # a subclass may override
+                return cast(SelfTRPO, load(cls, file.zip, env, *options, **kwargs))
+        if allow:
+            raise ValueError(f"allow must be empty with trusted=True, got {allow!r}")
         header = read_header(path)
         check_is_trpo(header, path)
         warn_of_normalization(header, path, env)

@@ -5,6 +5,8 @@ import json
 import pathlib
 import warnings
 import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from numbers import Real
 from typing import Any
@@ -14,6 +16,7 @@ from gymnasium import spaces
 from stable_baselines3.common.save_util import load_from_zip_file, open_path
 
 from sb3_trpo.policies import with_separate_extractors
+from sb3_trpo.safe_loading.archive import READ_ERRORS
 
 ZipPath = str | pathlib.Path | io.BufferedIOBase
 
@@ -23,17 +26,43 @@ def read_header(path: ZipPath) -> dict[str, Any]:
     Read the attributes of a saved model as raw JSON, unpickling nothing.
 
     :param path: a file or an open one, which is left at the position it had
-    :return: attribute names to JSON values; empty if the file has none
-    :raises ValueError: not a zip file
+    :return: attribute names to JSON values
+    :raises ValueError: it is damaged, or no zip of a model
     """
+    with _whole_zip(path) as archive:
+        if "data" not in archive.namelist():  # cut off, it may look like a zip that was inside
+            raise ValueError("it has no entry 'data'")
+        header = json.loads(archive.read("data"))
+        if not isinstance(header, dict):
+            raise ValueError("its entry 'data' is no JSON of attributes")
+        return header
+
+
+def check_whole(path: ZipPath) -> None:
+    """
+    Refuse a damaged file, before its parameters are used.
+
+    :param path: a file or an open one, which is left at the position it had
+    :raises ValueError: it is damaged, or no zip of a model
+    """
+    with _whole_zip(path) as archive:
+        if not any(name.endswith(".pth") for name in archive.namelist()):
+            raise ValueError("it has no entry of parameters")
+
+
+@contextmanager
+def _whole_zip(path: ZipPath) -> Iterator[zipfile.ZipFile]:
     file = open_path(path, "r", verbose=0, suffix="zip")
     position = file.tell()
     try:
         with zipfile.ZipFile(file) as archive:
-            names = archive.namelist()
-            return dict(json.loads(archive.read("data"))) if "data" in names else {}
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path} is not a zip file") from error
+            damaged = archive.testzip()
+            if damaged is not None:
+                raise ValueError(f"its entry {damaged!r} does not have its checksum")
+            yield archive
+    except READ_ERRORS as error:
+        what = "damaged, or no zip of a model of Stable-Baselines3"
+        raise ValueError(f"{path} is {what}: {error}") from error
     finally:
         if file is path:
             file.seek(position)
@@ -41,7 +70,7 @@ def read_header(path: ZipPath) -> dict[str, Any]:
             file.close()
 
 
-def check_is_trpo(header: dict[str, Any], path: ZipPath) -> None:
+def check_is_trpo(header: Mapping[str, Any], path: ZipPath) -> None:
     """
     Refuse the files of other algorithms, which name none but differ in their attributes.
 

@@ -1,0 +1,155 @@
+"""What a pickle is read into: nodes that say what it would make, and do nothing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from sb3_trpo.safe_loading.limits import MAX_DEPTH, MAX_NODES, Refused
+
+Node: TypeAlias = Any
+"""None, a bool, int, float, str or bytes; a list or tuple of nodes; or one of the classes below."""
+
+
+@dataclass(eq=False, frozen=True)
+class Global:
+    """
+    Something that would be imported.
+
+    :param module: where from
+    :param name: with the classes around it
+    """
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+@dataclass(eq=False)
+class Mapping:
+    """
+    A dict, with its keys as they come.
+
+    :param pairs: of keys and values
+    """
+
+    pairs: list[tuple[Node, Node]] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Items:
+    """
+    A set or a frozenset.
+
+    :param items: in the order of the file
+    """
+
+    items: list[Node] = field(default_factory=list)
+
+
+@dataclass(eq=False, frozen=True)
+class Persistent:
+    """
+    Something that is kept outside of the pickle: a storage, in torch's files.
+
+    :param key: says which
+    """
+
+    key: Node
+
+
+@dataclass(eq=False)
+class Made:
+    """
+    What a call would return, and all that would be done to it.
+
+    :param function: what would be called
+    :param arguments: by position
+    :param keywords: by name
+    :param is_new: ``__new__`` would be called, and not the class
+    :param states: what it would be told to become, in turn
+    :param items: what would be appended
+    :param pairs: what would be set by key
+    """
+
+    function: Node
+    arguments: Node
+    keywords: Node = None
+    is_new: bool = False
+    states: list[Node] = field(default_factory=list)
+    items: list[Node] = field(default_factory=list)
+    pairs: list[tuple[Node, Node]] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Name what would be called; "" if it is no global: written out, a node may be endless."""
+        return str(self.function) if isinstance(self.function, Global) else ""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """
+    A whole pickle.
+
+    :param root: of the tree
+    :param names: of all that would be imported, each once
+    :param calls: all that would be called, also where the result is not part of the tree
+    """
+
+    root: Node
+    names: tuple[str, ...]
+    calls: tuple[Made, ...]
+
+
+def check_size(root: Node) -> None:
+    """
+    Refuse a tree that is deep, that contains itself, or that is larger than its pickle looks.
+
+    Nodes may be shared: each is counted as often as it is referred to, which is what walking over
+    the tree, comparing or copying it would cost.
+
+    :param root: of the tree
+    :raises Refused: it is too large
+    """
+    measures: dict[int, tuple[int, int] | None] = {}  # nodes and depth; None: not known yet
+    to_do = [root]
+    while to_do:
+        node = to_do[-1]
+        if measures.get(id(node)):
+            to_do.pop()
+            continue
+        is_new = id(node) not in measures
+        measures[id(node)] = None
+        inside = list(_children(node))
+        waiting = [child for child in inside if not measures.get(id(child))]
+        if is_new and waiting:
+            to_do.extend(waiting)
+            continue
+        if waiting:
+            raise Refused("it is a pickle of something that contains itself")
+        known = [measures[id(child)] or (0, 0) for child in inside]
+        size, depth = 1 + sum(n for n, _ in known), 1 + max((d for _, d in known), default=0)
+        if size > MAX_NODES or depth > MAX_DEPTH:
+            raise Refused(
+                f"it is a pickle of more than {MAX_NODES:,} objects or {MAX_DEPTH} levels"
+            )
+        measures[id(node)] = size, depth
+        to_do.pop()
+
+
+def _children(node: Node) -> Iterator[Node]:
+    if isinstance(node, (list, tuple)):
+        yield from node
+    elif isinstance(node, Items):
+        yield from node.items
+    elif isinstance(node, Persistent):
+        yield node.key
+    elif isinstance(node, Mapping):
+        for pair in node.pairs:
+            yield from pair
+    elif isinstance(node, Made):
+        yield from (node.function, node.arguments, node.keywords)
+        yield from (*node.states, *node.items)
+        for pair in node.pairs:
+            yield from pair
