@@ -116,6 +116,8 @@ def _archives():
     yield "checksum", rezipped(other_checksum), "damaged"
     yield "empty", b"", "damaged"
     yield "no zip", b"\x00" * 1000, "damaged"
+    twice = zipped([*entries_of(whole_file()).items(), ("data", b"{}")])
+    yield "name twice in the zip", twice, "it has two entries 'data'"
     yield "no data", with_entries(data=None), "no entry 'data'"
     yield "no policy", with_entries(policy__pth=None), "it has no policy.pth"
 
@@ -132,7 +134,7 @@ def _jsons():
     yield (
         "long JSON",
         data(f'{whole}, "gamma": [{"1," * 2_000_000}1]}}'),
-        "more than 1,000,000 items",
+        "more than 300,000 items",
     )
     yield "digits", data(f'{whole}, "seed": {"1" * 4000}}}'), "an integer has 4000 digits"
     yield "name twice", data(f'{whole}, "gamma": 0.5}}'), "a name comes twice"
@@ -163,7 +165,9 @@ def _refusal_of(name):
 
 def _pickles():
     bodies = {
-        "shared lists": (_doubled(30) + STOP, "more than 1,000,000 objects"),
+        "shared lists": (_doubled(30) + STOP, "more than 300,000 objects"),
+        "many lists": (b"](" + pickle.EMPTY_LIST * 290_000 + b"e.", "it must be a dict, got list"),
+        "many calls": (b"](" + _call() + _call(b"h\0") * 90_000 + b"e.", "more than 300,000"),
         "deep": (pickle.NONE + pickle.TUPLE1 * 100_000 + STOP, "32 levels"),
         "deep lists": (pickle.EMPTY_LIST * 50_000 + pickle.APPEND * 49_999 + STOP, "32 levels"),
         "deep calls": (_calls_of_calls(20_000) + STOP, "32 levels"),
@@ -171,7 +175,7 @@ def _pickles():
             pickle.EMPTY_LIST + pickle.MEMOIZE + pickle.BINGET + b"\0" + pickle.APPEND + STOP,
             "contains itself",
         ),
-        "endless": ((pickle.NONE + pickle.POP) * 600_000 + STOP, "more than 1,000,000 opcodes"),
+        "endless": ((pickle.NONE + pickle.POP) * 600_000 + STOP, "more than 300,000 opcodes"),
         "long integer": (pickle.LONG4 + struct.pack("<i", 2**30) + STOP, "opcode LONG4"),
         "long bytes": (pickle.BINBYTES8 + struct.pack("<Q", 2**62) + STOP, "damaged pickle"),
         "long bytearray": (pickle.BYTEARRAY8 + struct.pack("<Q", 2**62) + STOP, "damaged pickle"),
@@ -220,9 +224,15 @@ def _doubled(n):
     return body
 
 
+_ORDERED_DICT = text("collections") + text("OrderedDict") + pickle.STACK_GLOBAL
+
+
+def _call(function=_ORDERED_DICT + pickle.MEMOIZE):
+    return function + pickle.EMPTY_TUPLE + pickle.REDUCE
+
+
 def _calls_of_calls(n):
-    name = text("collections") + text("OrderedDict") + pickle.STACK_GLOBAL
-    return name + (pickle.EMPTY_TUPLE + pickle.REDUCE) * n
+    return _ORDERED_DICT + (pickle.EMPTY_TUPLE + pickle.REDUCE) * n
 
 
 # --- arrays and spaces ----------------------------------------------------------------------------
@@ -231,18 +241,22 @@ def _calls_of_calls(n):
 def _arrays_and_spaces():
     float32 = np.dtype("f4")
     make = np._core.numeric._frombuffer
-    for name, arguments in {
-        "shape": (b"\0" * 8, float32, (10**12,), "C"),
-        "negative shape": (b"", float32, (-1, 0), "C"),
-        "many axes": (b"\0" * 4, float32, (1,) * 40, "C"),
-        "order": (b"\0" * 4, float32, (1,), "X"),
-        "objects": (b"\0" * 8, np.dtype("O"), (1,), "C"),
-        "structure": (b"\0" * 8, np.dtype([("a", "f8")]), (1,), "C"),
-        "parts": (b"\0" * 8, np.dtype(("f4", (2,))), (1,), "C"),
-        "metadata": (b"\0" * 8, np.dtype("f4", metadata={"a": 1}), (2,), "C"),
-        "texts": (b"\0" * 8, np.dtype("U2"), (1,), "C"),
-    }.items():
-        yield f"array: {name}", with_objects(seed=Calls(make, *arguments)), "- seed: "
+    for name, arguments, message in (
+        ("shape", (b"\0" * 8, float32, (10**12,), "C"), "of shape (1000000000000,) has 8 bytes"),
+        ("negative shape", (b"", float32, (-1, 0), "C"), "an array of that shape"),
+        ("many axes", (b"\0" * 4, float32, (1,) * 40, "C"), "an array of that shape"),
+        ("order", (b"\0" * 4, float32, (1,), "X"), "an array of that shape"),
+        ("objects", (b"\0" * 8, np.dtype("O"), (1,), "C"), "other than plain numbers"),
+        ("structure", (b"\0" * 8, np.dtype([("a", "f8")]), (1,), "C"), "other than plain numbers"),
+        ("parts", (b"\0" * 8, np.dtype(("f4", (2,))), (1,), "C"), "other than plain numbers"),
+        (
+            "metadata",
+            (b"\0" * 8, np.dtype("f4", metadata={"a": 1}), (2,), "C"),
+            "fields or metadata",
+        ),
+        ("texts", (b"\0" * 8, np.dtype("U2"), (1,), "C"), "other than plain numbers"),
+    ):
+        yield f"array: {name}", with_objects(seed=Calls(make, *arguments)), message
     for name, space in {
         "huge Discrete": spaces.Discrete(10**12),
         "huge MultiBinary": spaces.MultiBinary(10**10),

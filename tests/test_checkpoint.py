@@ -55,7 +55,12 @@ def steps_of(path):
 # --- the same, bit for bit ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", CASES)
+QUICK = {"trpo", "workers", "sde", "bits", "maskable", "recurrent"}
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in CASES]
+)
 def test_resumed_training_is_the_uninterrupted_one_bit_for_bit(name, tmp_path):
     case = CASES[name]
     wanted, rows = trained(case, tmp_path)

@@ -70,6 +70,7 @@ class Stacked(gym.Env):
         return seen, float(seen["number"][0] * action), self.steps >= LENGTH, False, {}
 
 
+@pytest.mark.slow
 def test_images_in_dicts_from_the_spaces_generators(tmp_path):
     def env():
         venv = DummyVecEnv([Stacked] * 2)
@@ -285,6 +286,7 @@ def assert_same_reset(one, other):
     assert np.array_equal(one.reset(), other.reset())
 
 
+@pytest.mark.slow
 def test_envpools_environments_begin_anew(tmp_path):
     pytest.importorskip("envpool")
     from sb3_trpo.envs import EnvPoolVecEnv

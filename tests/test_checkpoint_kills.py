@@ -48,7 +48,11 @@ def check_folder(folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "n_kills"), [("trpo", 3), ("maskable", 1), ("recurrent", 1), ("workers", 1)]
+    ("name", "n_kills"),
+    [
+        ("trpo", 2),
+        *(pytest.param(name, 2, marks=pytest.mark.slow) for name in CASES if name != "trpo"),
+    ],
 )
 def test_training_killed_anywhere_goes_on_bit_for_bit(name, n_kills, tmp_path):
     case = CASES[name]

@@ -50,7 +50,9 @@ def refuse(name, path, distributed):
     resume(path, CASES[name].env(), device="cpu", distributed=distributed)
 
 
-@pytest.mark.parametrize("name", ["trpo", "maskable", "recurrent"])
+@pytest.mark.parametrize(
+    "name", ["recurrent", *(pytest.param(n, marks=pytest.mark.slow) for n in ("trpo", "maskable"))]
+)
 def test_ranks_go_on_bit_for_bit_and_agree_on_what_is_wrong(name, two_ranks, tmp_path):
     folder = tmp_path / "checkpoints"
     wanted = two_ranks.run(train, name, folder, False)

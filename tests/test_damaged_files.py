@@ -49,18 +49,20 @@ def test_truncated_files_are_refused(trusted, tmp_path):
 def test_flipped_bits_are_noticed_or_without_meaning(trusted, reference, tmp_path):
     path = tmp_path / "model.zip"
     n_refused = 0
-    for content in flipped(400):
+    for content in flipped(200):
         path.write_bytes(content)
         try:
             model = quietly(TRPO.load, path, device="cpu", trusted=trusted)
         except ValueError as error:
-            n_refused += "model.zip" in str(error)
+            what = "model.zip is damaged" if trusted else "model.zip cannot be loaded: "
+            assert what in str(error)  # noqa: PT017  # not all raise
+            n_refused += 1
             continue
         pairs = zip(parameters_of(model), parameters_of(reference), strict=True)
         assert all(th.equal(a, b) for a, b in pairs)
         for name in attributes_of(whole_file()).keys() - {"lr_schedule"}:
             assert repr(vars(model)[name]) == repr(vars(reference)[name]), name
-    assert n_refused > 350  # a date or an unused flag of the zip may be flipped
+    assert n_refused > 150  # a date or an unused flag of the zip may be flipped
 
 
 def test_damaged_file_leaves_a_model_untouched(tmp_path):

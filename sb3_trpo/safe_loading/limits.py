@@ -14,11 +14,11 @@ MAX_TENSOR_ENTRIES = 20_000
 MAX_HEADERS = 100_000
 """Of entries, in a zip and the zips inside it."""
 MAX_DATA_BYTES = 64 * MIB
-MAX_JSON_ITEMS = 1_000_000
-MAX_OPCODES = 1_000_000
+MAX_JSON_ITEMS = 300_000
+MAX_OPCODES = 300_000
 """Of all pickles of a file together."""
 MAX_DEPTH = 32
-MAX_NODES = 1_000_000
+MAX_NODES = 300_000
 """Of one pickle, each counted as often as it is referred to."""
 MAX_LAYERS = 100
 MAX_UNITS = 10_000_000

@@ -166,7 +166,7 @@ def errors_named(path: ZipPath) -> Iterator[None]:
     """Turn whatever error a file's contents lead to into a ValueError that names the file."""
     try:
         yield
-    except FileNotFoundError:
-        raise
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
+        raise  # it was not read at all
     except Exception as error:
         raise ValueError(f"{path} cannot be loaded: {printable(error, 500)}") from error

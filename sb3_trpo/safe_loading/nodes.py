@@ -102,6 +102,9 @@ class Tree:
     calls: tuple[Made, ...]
 
 
+_LEAVES = frozenset((type(None), bool, int, float, str, bytes, Global))
+
+
 def check_size(root: Node) -> None:
     """
     Refuse a tree that is deep, that contains itself, or that is larger than its pickle looks.
@@ -121,15 +124,16 @@ def check_size(root: Node) -> None:
             continue
         is_new = id(node) not in measures
         measures[id(node)] = None
-        inside = list(_children(node))
-        waiting = [child for child in inside if not measures.get(id(child))]
-        if is_new and waiting:
-            to_do.extend(waiting)
+        children = list(_children(node))
+        inside = [child for child in children if type(child) not in _LEAVES]
+        known = [measures.get(id(child)) for child in inside]
+        if None in known:
+            if not is_new:
+                raise Refused("it is a pickle of something that contains itself")
+            to_do.extend(inside[i] for i, measure in enumerate(known) if measure is None)
             continue
-        if waiting:
-            raise Refused("it is a pickle of something that contains itself")
-        known = [measures[id(child)] or (0, 0) for child in inside]
-        size, depth = 1 + sum(n for n, _ in known), 1 + max((d for _, d in known), default=0)
+        size = 1 + len(children) - len(inside) + sum(measure[0] for measure in known if measure)
+        depth = 1 + max((measure[1] for measure in known if measure), default=1)
         if size > MAX_NODES or depth > MAX_DEPTH:
             raise Refused(
                 f"it is a pickle of more than {MAX_NODES:,} objects or {MAX_DEPTH} levels"
