@@ -28,7 +28,8 @@ def in_chunks_that_fit(
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            problem = str(error).splitlines()[0]
+            # Python's own MemoryError says nothing more than its name.
+            problem = (str(error).splitlines() or [type(error).__name__])[0]
             failed = n_samples if size is None else min(size, n_samples)
             if failed == 1:
                 raise MemoryError(
@@ -36,7 +37,7 @@ def in_chunks_that_fit(
                 ) from error
         # Only now: the exception's frames held the tensors of the step.
         size = failed // 2
-        if th.cuda.is_initialized():
+        if th.cuda.is_initialized():  # type: ignore[no-untyped-call]
             th.cuda.empty_cache()
         warnings.warn(
             f"The actor's step ran out of memory with {failed} samples at a time: trying again "

@@ -413,7 +413,8 @@ class Dying(Task):
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_worker_that_dies_leaves_a_model_that_saves_and_goes_on_elsewhere(kind, tmp_path):
-    env = SubprocVecEnv([Task, Dying], start_method="fork")
+    # A forked sibling would hold the dead worker's pipe open, and SB3 wait for ever.
+    env = SubprocVecEnv([Task, Dying], start_method="forkserver")
     model = made(kind, env=env)
     before = state_of(model)
     with pytest.raises((EOFError, BrokenPipeError, ConnectionResetError)):
