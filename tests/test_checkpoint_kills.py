@@ -54,7 +54,7 @@ def check_folder(folder):
         *(pytest.param(name, 2, marks=pytest.mark.slow) for name in CASES if name != "trpo"),
     ],
 )
-def test_training_killed_anywhere_goes_on_bit_for_bit(name, n_kills, tmp_path):
+def test_training_killed_anywhere_goes_on_bit_for_bit(name, n_kills, tmp_path, record_property):
     case = CASES[name]
     wanted = outcome(train(case, tmp_path / "whole"))
     with CallCounter() as counter:
@@ -72,11 +72,12 @@ def test_training_killed_anywhere_goes_on_bit_for_bit(name, n_kills, tmp_path):
             check_folder(folder)
         assert outcome(go_on(case, folder)) == wanted
         assert len(names_in(folder)) == 2  # no leftovers
+    record_property("kills", len(moments))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
-def test_training_killed_at_many_moments(name, tmp_path):
+def test_training_killed_at_many_moments(name, tmp_path, record_property):
     """Killed again and again until it gets through."""
     case = CASES[name]
     wanted = outcome(train(case, tmp_path / "whole"))
@@ -98,7 +99,7 @@ def test_training_killed_at_many_moments(name, tmp_path):
             check_folder(folder)
     assert outcome(go_on(case, folder)) == wanted
     assert n_killed >= 2
-    print(f"{name}: killed {n_killed} times before it got through")
+    record_property("kills", n_killed)
 
 
 # --- in writing -----------------------------------------------------------------------------------
@@ -133,7 +134,7 @@ def attempt(folder, content, number, disk):
     written(folder, content, number)
 
 
-def test_killed_at_each_step_of_writing(monkeypatch, tmp_path, contents):
+def test_killed_at_each_step_of_writing(monkeypatch, tmp_path, contents, record_property):
     old, new = contents
     done = operations(monkeypatch, tmp_path, new)
     points = [(last, False) for last in range(1, len(done) + 1)]
@@ -153,15 +154,16 @@ def test_killed_at_each_step_of_writing(monkeypatch, tmp_path, contents):
         written(folder, new, 4)
         assert len(names_in(folder)) == 2  # what was left over is gone
         assert newest(folder).path.name.endswith("-4")
-    print(f"killed at {len(points)} points of writing a checkpoint")
+    record_property("kills", len(points))
 
 
-def test_disk_full_at_each_step_of_writing(monkeypatch, tmp_path, contents):
+def test_disk_full_at_each_step_of_writing(monkeypatch, tmp_path, contents, record_property):
     old, new = contents
     done = operations(monkeypatch, tmp_path, new)
     for number in (1, 2):
         written(tmp_path / "before", old, number)
-    for last in range(1, done.index("rename") + 2):
+    points = range(1, done.index("rename") + 2)
+    for last in points:
         folder = shutil.copytree(tmp_path / "before", tmp_path / str(last))
         with monkeypatch.context() as patch:
             disk = Disk(last, fails=True, halfway=True)
@@ -171,6 +173,7 @@ def test_disk_full_at_each_step_of_writing(monkeypatch, tmp_path, contents):
                 written(folder, new, 3)
         assert names_in(folder) == ["000001-steps-1", "000002-steps-2"]
         assert newest(folder).files == old
+    record_property("failed writes", len(points))
 
 
 def limited(size):

@@ -200,13 +200,15 @@ SOME_POINTS = [pytest.param(29, id="some"), pytest.param(1, id="all", marks=pyte
 @pytest.mark.parametrize("every", SOME_POINTS)
 @pytest.mark.parametrize("closed_form", [True, False])
 @pytest.mark.parametrize("kind", CLASSES)
-def test_exception_at_any_torch_operation_leaves_everything(kind, closed_form, every):
+def test_exception_at_any_torch_operation_leaves_everything(
+    kind, closed_form, every, record_property
+):
     kwargs = {"closed_form": closed_form}
     total = length_of_an_update(kind, TorchCalls, **kwargs)
     assert total > 200
     points = range(1, total + 1, every)
     model, n_raised, states = throw_at_each(kind, TorchCalls, points, **kwargs)
-    print(f"{kind}, {'closed' if closed_form else 'general'}: {n_raised} exceptions in an update")
+    record_property("exceptions", n_raised)
     assert n_raised == len(points)
     set_generators(states)  # and the update still comes out as if nothing had happened
     model.train()
@@ -215,12 +217,12 @@ def test_exception_at_any_torch_operation_leaves_everything(kind, closed_form, e
 
 @pytest.mark.parametrize("kind", CLASSES)
 @pytest.mark.parametrize("every", SOME_POINTS)
-def test_exception_at_any_line_leaves_everything_or_comes_after_it(kind, every):
+def test_exception_at_any_line_leaves_everything_or_comes_after_it(kind, every, record_property):
     total = length_of_an_update(kind, Lines)
     assert total > 1000
     points = range(1, total + 1, every)
     _, n_raised, _ = throw_at_each(kind, Lines, points)
-    print(f"{kind}: {n_raised} exceptions at lines of an update")
+    record_property("exceptions", n_raised)
     # The last few lines come when the update is whole: the first of these ends the test.
     assert n_raised >= len(points) - 20 / every
 
