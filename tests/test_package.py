@@ -57,9 +57,9 @@ def test_source_archive_holds_the_package_and_what_builds_it(published):
     assert names == {f"{NAME}/{name}" for name in expected}
 
 
-def test_package_holds_code_and_settings_alone():
+def test_package_holds_code_settings_and_the_reports_template_alone():
     suffixes = {Path(name).suffix for name in files_of_the_package() - {"sb3_trpo/py.typed"}}
-    assert suffixes == {".py", ".yml"}
+    assert suffixes == {".py", ".yml", ".html", ".css"}
     assert (SOURCES / "py.typed").exists()
 
 
@@ -78,7 +78,7 @@ def test_metadata_says_what_the_package_is(published):
     assert metadata["Requires-Python"] == ">=3.10"
     assert "Typing :: Typed" in metadata.get_all("Classifier")
     extras = set(metadata.get_all("Provides-Extra"))
-    assert {"contrib", "envpool", "extra", "mujoco", "ray", "zoo"} <= extras
+    assert {"contrib", "envpool", "extra", "mujoco", "onnx", "ray", "report", "zoo"} <= extras
 
 
 def test_version_is_semantic_and_the_same_wherever_it_stands():
