@@ -1,21 +1,16 @@
-"""What lets training go on where it was: files with statistics, and a log that counts on."""
+"""What lets training go on where it was, with a log that counts on."""
 
-import io
 import os
-import pathlib
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import MaybeCallback
 
 from sb3_trpo.callback_locals import SharedLocals
-from sb3_trpo.normalization import append_statistics
-from sb3_trpo.whole_files import write_zip
+from sb3_trpo.stored import StoredAlgorithm
 
 SelfResumable = TypeVar("SelfResumable", bound="ResumableAlgorithm")
 
@@ -63,7 +58,7 @@ class Continuation(Protocol):
         ...
 
 
-class ResumableAlgorithm(OnPolicyAlgorithm):
+class ResumableAlgorithm(StoredAlgorithm):
     """An on-policy algorithm whose training can be interrupted between two rollouts."""
 
     _continuation: Continuation | None = None
@@ -72,26 +67,6 @@ class ResumableAlgorithm(OnPolicyAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_continuation", "_call", "_run"]
-
-    def save(
-        self,
-        path: str | pathlib.Path | io.BufferedIOBase,
-        exclude: Iterable[str] | None = None,
-        include: Iterable[str] | None = None,
-    ) -> None:
-        """
-        Save the model with its VecNormalize's statistics; an older file stays until that is done.
-
-        :param path: of the zip, or an open file
-        :param exclude: attributes to leave out
-        :param include: attributes to keep that would be left out
-        """
-
-        def write(file: io.BufferedIOBase) -> None:
-            super(ResumableAlgorithm, self).save(file, exclude, include)
-            append_statistics(file, self.env)
-
-        write_zip(path, write)
 
     def learn(
         self: SelfResumable,

@@ -1,12 +1,10 @@
 """Trust Region Policy Optimization."""
 
-import io
 import math
-import pathlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial, reduce
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch as th
@@ -20,7 +18,7 @@ from stable_baselines3.common.callbacks import (
 )
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule, TensorDict
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.actor_step import actor_problem
@@ -50,7 +48,6 @@ from sb3_trpo.joint_learning import (
 )
 from sb3_trpo.mlp import plain_actor
 from sb3_trpo.mlp_actor import PlainActor
-from sb3_trpo.normalization import warn_of_normalization
 from sb3_trpo.optim import (
     JacobianForm,
     TrustRegionResult,
@@ -60,11 +57,9 @@ from sb3_trpo.optim import (
 )
 from sb3_trpo.out_of_memory import in_chunks_that_fit
 from sb3_trpo.policies import (
-    HOW_TO_SHARE,
     CnnPolicy,
     MlpPolicy,
     MultiInputPolicy,
-    has_two_extractors,
     with_separate_extractors,
 )
 from sb3_trpo.rank_callbacks import JointProgressBar, RankCallbacks, called_here
@@ -72,19 +67,9 @@ from sb3_trpo.records import actor_figures, critic_figures
 from sb3_trpo.resumable import ResumableAlgorithm
 from sb3_trpo.rollout_summary import RolloutSummary, summary_of
 from sb3_trpo.rollouts import FastRollout, collects_fast
-from sb3_trpo.safe_loading.load import errors_named, inert
 from sb3_trpo.skips import SkipCounter
 from sb3_trpo.snapshot import Snapshot
 from sb3_trpo.union import Deal, Permutation, Union, deal
-from sb3_trpo.zip_format import (
-    ZipPath,
-    check_is_trpo,
-    check_whole,
-    read_header,
-    stored_policy_kwargs,
-    warn_of_units,
-    was_written_by_contrib,
-)
 
 SelfTRPO = TypeVar("SelfTRPO", bound="TRPO")
 
@@ -289,25 +274,6 @@ class TRPO(ResumableAlgorithm):
             return super()._init_callback(SharedLocals(callbacks))
         here = called_here(callbacks, self._processes.rank)
         return super()._init_callback(RankCallbacks(here, self._crew.n_other_envs))
-
-    def save(
-        self,
-        path: str | pathlib.Path | io.BufferedIOBase,
-        exclude: Iterable[str] | None = None,
-        include: Iterable[str] | None = None,
-    ) -> None:
-        """
-        Save the model, on the first of several processes; on the others do nothing.
-
-        With the statistics of its VecNormalize: :func:`sb3_trpo.load_normalization` reads them. An
-        older file stays as it was until the new one is on the disk.
-
-        :param path: of the zip, or an open file
-        :param exclude: attributes to leave out
-        :param include: attributes to keep that would be left out
-        """
-        if self._processes.rank == 0:
-            super().save(path, exclude, include)
 
     def _setup_learn(
         self,
@@ -530,89 +496,3 @@ class TRPO(ResumableAlgorithm):
             reset_num_timesteps=reset_num_timesteps,
             progress_bar=progress_bar,
         )
-
-    def set_parameters(
-        self,
-        load_path_or_dict: str | TensorDict,
-        exact_match: bool = True,  # noqa: FBT001, FBT002  # SB3's signature
-        device: th.device | str = "auto",
-    ) -> None:
-        """
-        Take over the parameters of a file or of :meth:`get_parameters`: all of them, or none.
-
-        :param load_path_or_dict: a zip of this or another algorithm with the same policy, or a dict
-        :param exact_match: refuse parameters that are missing or too many
-        :param device: where to read the file to
-        :raises ValueError: the file is damaged, or the parameters are those of another policy
-        :raises RuntimeError: likewise
-        """
-        if not isinstance(load_path_or_dict, dict):
-            check_whole(load_path_or_dict)
-        before = Snapshot(self.policy)
-        try:
-            super().set_parameters(load_path_or_dict, exact_match, device)
-        except BaseException as error:
-            before.restore()
-            for kind in (RuntimeError, ValueError):  # SB3's load() tells them apart
-                if isinstance(error, kind) and has_two_extractors(self.policy):
-                    raise kind(f"{error} {HOW_TO_SHARE}") from error
-            raise
-
-    @classmethod
-    def load(
-        cls: type[SelfTRPO],
-        path: ZipPath,
-        env: GymEnv | None = None,
-        device: th.device | str = "auto",
-        custom_objects: dict[str, Any] | None = None,
-        print_system_info: bool = False,  # noqa: FBT001, FBT002  # SB3's signature
-        force_reset: bool = True,  # noqa: FBT001, FBT002
-        *,
-        trusted: bool = True,
-        allow: Iterable[Any] | Mapping[str, Any] = (),
-        **kwargs: Any,
-    ) -> SelfTRPO:
-        """
-        Load a model that this class or ``sb3_contrib.TRPO`` saved.
-
-        The zip holds pickled objects, and the default does what SB3 does: it unpickles them, which
-        runs whatever code the author of the file put there. Load a stranger's file with
-        ``trusted=False``. Further keyword arguments replace attributes of the file
-        (``n_steps=512``).
-
-        :param path: of the zip, or an open file
-        :param env: to go on learning in; None: for predictions
-        :param device: where to put the networks
-        :param custom_objects: replacements for attributes of the file
-        :param print_system_info: of the saved model and of this machine
-        :param force_reset: reset the environment before training
-        :param trusted: False: build only what is on a short list (spaces, arrays, SB3's schedules,
-            policies and extractors, torch's activations and optimisers), within bounds on sizes;
-            refuse everything else by name, and run nothing of the file
-        :param allow: with ``trusted=False``, classes and functions of yours that the file may name
-            as well, or a dict from the names in the file to them; whatever arguments the file
-            gives, they are called with
-        :return: a new model
-        :raises ValueError: the file is damaged, not TRPO's, or holds what ``trusted=False``
-            refuses, or an attribute is out of range
-        """
-        if not trusted:
-            file = inert(path, allow, custom_objects, changes=kwargs, env=env)
-            with errors_named(path):
-                options = (device, file.objects, print_system_info, force_reset)
-                load = TRPO.load.__func__  # type: ignore[attr-defined]  # a subclass may override
-                return cast(SelfTRPO, load(cls, file.zip, env, *options, **kwargs))
-        if allow:
-            raise ValueError(f"allow must be empty with trusted=True, got {allow!r}")
-        header = read_header(path)
-        check_is_trpo(header, path)
-        warn_of_normalization(header, path, env)
-        if "policy_kwargs" in kwargs:
-            given = kwargs["policy_kwargs"]
-            kwargs["policy_kwargs"] = stored_policy_kwargs(path, given, custom_objects)
-        model = super().load(
-            path, env, device, custom_objects, print_system_info, force_reset, **kwargs
-        )
-        if was_written_by_contrib(header) and not {"target_kl", "cg_damping"} <= kwargs.keys():
-            warn_of_units(model.action_space, header)
-        return model

@@ -1,0 +1,145 @@
+"""Models in files: saved whole, with VecNormalize's statistics; loaded with trust or without."""
+
+import io
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar, cast
+
+import torch as th
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.type_aliases import GymEnv, TensorDict
+
+from sb3_trpo.distributed import Processes
+from sb3_trpo.normalization import append_statistics, warn_of_normalization
+from sb3_trpo.policies import HOW_TO_SHARE, has_two_extractors
+from sb3_trpo.safe_loading.load import errors_named, inert
+from sb3_trpo.snapshot import Snapshot
+from sb3_trpo.whole_files import write_zip
+from sb3_trpo.zip_format import (
+    ZipPath,
+    check_is_trpo,
+    check_whole,
+    read_header,
+    stored_policy_kwargs,
+    warn_of_units,
+    was_written_by_contrib,
+)
+
+SelfStored = TypeVar("SelfStored", bound="StoredAlgorithm")
+
+
+class StoredAlgorithm(OnPolicyAlgorithm):
+    """An on-policy algorithm whose files are those of TRPO."""
+
+    _processes: Processes
+
+    def save(
+        self,
+        path: str | pathlib.Path | io.BufferedIOBase,
+        exclude: Iterable[str] | None = None,
+        include: Iterable[str] | None = None,
+    ) -> None:
+        """
+        Save the model, on the first of several processes; on the others do nothing.
+
+        With the statistics of its VecNormalize: :func:`sb3_trpo.load_normalization` reads them. An
+        older file stays as it was until the new one is on the disk.
+
+        :param path: of the zip, or an open file
+        :param exclude: attributes to leave out
+        :param include: attributes to keep that would be left out
+        """
+        if self._processes.rank != 0:
+            return
+
+        def write(file: io.BufferedIOBase) -> None:
+            super(StoredAlgorithm, self).save(file, exclude, include)
+            append_statistics(file, self.env)
+
+        write_zip(path, write)
+
+    def set_parameters(
+        self,
+        load_path_or_dict: str | TensorDict,
+        exact_match: bool = True,  # noqa: FBT001, FBT002  # SB3's signature
+        device: th.device | str = "auto",
+    ) -> None:
+        """
+        Take over the parameters of a file or of :meth:`get_parameters`: all of them, or none.
+
+        :param load_path_or_dict: a zip of this or another algorithm with the same policy, or a dict
+        :param exact_match: refuse parameters that are missing or too many
+        :param device: where to read the file to
+        :raises ValueError: the file is damaged, or the parameters are those of another policy
+        :raises RuntimeError: likewise
+        """
+        if not isinstance(load_path_or_dict, dict):
+            check_whole(load_path_or_dict)
+        before = Snapshot(self.policy)
+        try:
+            super().set_parameters(load_path_or_dict, exact_match, device)
+        except BaseException as error:
+            before.restore()
+            for kind in (RuntimeError, ValueError):  # SB3's load() tells them apart
+                if isinstance(error, kind) and has_two_extractors(self.policy):
+                    raise kind(f"{error} {HOW_TO_SHARE}") from error
+            raise
+
+    @classmethod
+    def load(
+        cls: type[SelfStored],
+        path: ZipPath,
+        env: GymEnv | None = None,
+        device: th.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,  # noqa: FBT001, FBT002  # SB3's signature
+        force_reset: bool = True,  # noqa: FBT001, FBT002
+        *,
+        trusted: bool = True,
+        allow: Iterable[Any] | Mapping[str, Any] = (),
+        **kwargs: Any,
+    ) -> SelfStored:
+        """
+        Load a model that this class or ``sb3_contrib.TRPO`` saved.
+
+        The zip holds pickled objects, and the default does what SB3 does: it unpickles them, which
+        runs whatever code the author of the file put there. Load a stranger's file with
+        ``trusted=False``. Further keyword arguments replace attributes of the file
+        (``n_steps=512``).
+
+        :param path: of the zip, or an open file
+        :param env: to go on learning in; None: for predictions
+        :param device: where to put the networks
+        :param custom_objects: replacements for attributes of the file
+        :param print_system_info: of the saved model and of this machine
+        :param force_reset: reset the environment before training
+        :param trusted: False: build only what is on a short list (spaces, arrays, SB3's schedules,
+            policies and extractors, torch's activations and optimisers), within bounds on sizes;
+            refuse everything else by name, and run nothing of the file
+        :param allow: with ``trusted=False``, classes and functions of yours that the file may name
+            as well, or a dict from the names in the file to them; whatever arguments the file
+            gives, they are called with
+        :return: a new model
+        :raises ValueError: the file is damaged, not TRPO's, or holds what ``trusted=False``
+            refuses, or an attribute is out of range
+        """
+        if not trusted:
+            file = inert(path, allow, custom_objects, changes=kwargs, env=env)
+            with errors_named(path):
+                options = (device, file.objects, print_system_info, force_reset)
+                load = StoredAlgorithm.load.__func__  # type: ignore[attr-defined]  # a subclass may override
+                return cast(SelfStored, load(cls, file.zip, env, *options, **kwargs))
+        if allow:
+            raise ValueError(f"allow must be empty with trusted=True, got {allow!r}")
+        header = read_header(path)
+        check_is_trpo(header, path)
+        warn_of_normalization(header, path, env)
+        if "policy_kwargs" in kwargs:
+            given = kwargs["policy_kwargs"]
+            kwargs["policy_kwargs"] = stored_policy_kwargs(path, given, custom_objects)
+        model = super().load(
+            path, env, device, custom_objects, print_system_info, force_reset, **kwargs
+        )
+        if was_written_by_contrib(header) and not {"target_kl", "cg_damping"} <= kwargs.keys():
+            warn_of_units(model.action_space, header)
+        return model
