@@ -26,7 +26,7 @@ nitpicky = True
 # What we refer to must exist; other projects' pages are not at hand, for nothing is fetched.
 _IN_SIGNATURES = (  # of what is no API
     r"sb3_trpo\.(batch\.Batch|critic\.\w+|distributed\.Processes|families\.Family|mlp\.PlainMlp"
-    r"|mlp_actor\.\w+|optim\.trust_region\._Gradient|union\.Deal|\w+\.Self\w+)"
+    r"|mlp_actor\.\w+|optim\.trust_region\._Gradient|union\.Deal|checkpoint\.resume\.SomeTRPO|\w+\.Self\w+)"
 )
 nitpick_ignore_regex = [(r"py:.*", r"(?!sb3_trpo).*"), ("py:class", _IN_SIGNATURES)]
 
