@@ -6,7 +6,7 @@ STEPS ?= 200000
 SEED ?= 0
 PIP = $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: train test test-all test-wheel test-matrix lint type docs dist audit bench-import bench-learning bench-report bench-speed bench-scaling bench-settings
+.PHONY: train test test-all test-wheel test-matrix lint type docs dist audit bench-import bench-learning bench-report bench-speed bench-scaling bench-settings reliability
 
 # torch comes first and by itself: its pinned version then satisfies whoever asks for torch.
 $(VENV)/base: constraints.txt
@@ -88,3 +88,7 @@ bench-scaling: $(VENV)/dev
 
 bench-settings: $(VENV)/bench
 	$(VENV)/bin/python -m benchmarks.settings
+
+# Tests of reliability and security, counted by promise: docs/reliability.md shows the table.
+reliability: $(VENV)/dev
+	$(VENV)/bin/python -m benchmarks.reliability
