@@ -1,10 +1,10 @@
 """VecNormalize's statistics in a saved model: plain entries of its zip, without pickle."""
 
 import io
+import math
 import pathlib
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,6 +17,7 @@ from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
 
 from sb3_trpo.plain_data import MOST_BYTES, Packed, pack, unpack
+from sb3_trpo.safe_loading.archive import READ_ERRORS, content_of
 
 ZipPath = str | pathlib.Path | io.BufferedIOBase
 _ENTRIES = ("vec_normalize.json", "vec_normalize.npz")
@@ -30,6 +31,7 @@ _OPTIONS: dict[str, type | tuple[type, ...]] = {
     "epsilon": (int, float),
     "norm_obs_keys": (list, type(None)),
 }
+_MOST_TEXT = 2**20
 _WHOLE = ""  # the name of observations that are no Dict
 
 
@@ -142,12 +144,15 @@ def read_statistics(path: ZipPath) -> Statistics | None:
         with _opened(path) as archive:
             if not _has_entries(archive):
                 return None
-            if any(archive.getinfo(name).file_size > MOST_BYTES for name in _ENTRIES):
-                raise ValueError(f"larger than {MOST_BYTES} bytes")
-            packed = Packed(*(archive.read(name) for name in _ENTRIES))
+            entries = [archive.getinfo(name) for name in _ENTRIES]
+            for entry, most in zip(entries, (_MOST_TEXT, MOST_BYTES), strict=True):
+                if entry.file_size > most:
+                    raise ValueError(f"{entry.filename} is larger than {most} bytes")
+            packed = Packed(*(content_of(archive, entry) for entry in entries))
         return _checked(unpack(packed))
-    # zlib.error is of a damaged stream, RuntimeError of an encrypted entry
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
+        raise  # it was not read at all
+    except READ_ERRORS as error:
         raise ValueError(f"{path}: statistics of VecNormalize cannot be read: {error}") from error
 
 
@@ -175,7 +180,7 @@ def _checked(found: Any) -> Statistics:
         options = {name: found["options"][name] for name in _OPTIONS}
         observations = dict(found["observations"])
         all_moments = [found["rewards"], *observations.values()]
-        is_sound = all(isinstance(options[name], kind) for name, kind in _OPTIONS.items()) and all(
+        is_sound = all(_is_option(name, value) for name, value in options.items()) and all(
             mean.shape == var.shape and mean.dtype == var.dtype == np.float64 and count > 0
             for mean, var, count in all_moments
         )
@@ -184,6 +189,14 @@ def _checked(found: Any) -> Statistics:
     if not is_sound or np.shape(found["rewards"][0]) != ():
         raise ValueError("not as save() writes them")
     return Statistics(options, found["rewards"], observations)
+
+
+def _is_option(name: str, value: Any) -> bool:
+    if _OPTIONS[name] is bool or value is None or isinstance(value, bool):
+        return type(value) is _OPTIONS[name] or (value is None and name == "norm_obs_keys")
+    if isinstance(value, list):
+        return name == "norm_obs_keys" and all(isinstance(key, str) for key in value)
+    return isinstance(value, _OPTIONS[name]) and not math.isnan(value)
 
 
 def load_normalization(path: ZipPath, venv: VecEnv, *, training: bool = True) -> VecNormalize:

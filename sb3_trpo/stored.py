@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, cast
 
+import numpy as np
 import torch as th
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv, TensorDict
@@ -123,6 +124,8 @@ class StoredAlgorithm(OnPolicyAlgorithm):
         :raises ValueError: the file is damaged, not TRPO's, or holds what ``trusted=False``
             refuses, or an attribute is out of range
         """
+        if not isinstance(trusted, (bool, np.bool_)):  # "False" is true
+            raise ValueError(f"trusted must be a bool, got {trusted!r}")
         if not trusted:
             file = inert(path, allow, custom_objects, changes=kwargs, env=env)
             with errors_named(path):
