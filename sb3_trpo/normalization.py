@@ -192,11 +192,14 @@ def _checked(found: Any) -> Statistics:
 
 
 def _is_option(name: str, value: Any) -> bool:
-    if _OPTIONS[name] is bool or value is None or isinstance(value, bool):
-        return type(value) is _OPTIONS[name] or (value is None and name == "norm_obs_keys")
-    if isinstance(value, list):
-        return name == "norm_obs_keys" and all(isinstance(key, str) for key in value)
-    return isinstance(value, _OPTIONS[name]) and not math.isnan(value)
+    if _OPTIONS[name] is bool:
+        return isinstance(value, bool)
+    if name == "norm_obs_keys":
+        return value is None or (
+            isinstance(value, list) and all(isinstance(key, str) for key in value)
+        )
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and not math.isnan(value)
 
 
 def load_normalization(path: ZipPath, venv: VecEnv, *, training: bool = True) -> VecNormalize:
