@@ -8,6 +8,7 @@ Train for hours under random faults and kills.
 
 import argparse
 import json
+import signal
 import sys
 import time
 from itertools import count
@@ -72,6 +73,8 @@ def main(arguments: list[str] | None = None) -> int:
         if any(out.iterdir()):
             parser.error(f"--out must be an empty folder, got {out}")
         started = time.time()
+        # kill without a number ends it as Ctrl-C does: with a report.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         supervisor = Supervisor(
             out, options.seed, size=options.size, per_rollout=options.per_rollout
         )

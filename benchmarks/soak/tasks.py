@@ -56,10 +56,10 @@ class Task:
 
 
 TASKS = {
-    "CartPole-v1": Task(
-        "CartPole-v1", 16_384, 8, {"n_steps": 64, "batch_size": 64, "gamma": 0.98}
+    "Acrobot-v1": Task(
+        "Acrobot-v1", 51_200, 8, {"n_steps": 64, "batch_size": 64, "target_kl": 0.02}
     ),
     "Pendulum-v1": Task(
-        "Pendulum-v1", 81_920, 4, {"n_steps": 256, "gamma": 0.9, "target_kl": 0.02}
+        "Pendulum-v1", 102_400, 4, {"n_steps": 256, "gamma": 0.9, "target_kl": 0.02}
     ),
 }
