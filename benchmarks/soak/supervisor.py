@@ -12,11 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.soak.disk import damage_newest
 from benchmarks.soak.events import Events
-from benchmarks.soak.faults import KILLED, KILLED_WRITING
-from benchmarks.soak.training import damage
+from benchmarks.soak.kinds import KILLED, KILLED_WRITING
 
 HANGS_AFTER_S = 900.0
+_MOST_KILLS = 5
+"""Of a training, by the supervisor."""
+_DAMAGED_AFTER_KILL = 0.2
+KINDS = ("undisturbed", "faults", "kills")
+"""Of trainings: two processes live for all of the first and of the second, the third's die."""
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
@@ -78,7 +83,7 @@ class Supervisor:
     :param per_rollout: how likely a fault is
     """
 
-    def __init__(self, out: Path, seed: int, *, size: float, per_rollout: float) -> None:
+    def __init__(self, out: Path, *, seed: int, size: float, per_rollout: float) -> None:
         self._out, self._size, self._per_rollout = out, size, per_rollout
         self._seed, self._rng = seed, np.random.default_rng([seed, 1])
         self._residents: dict[str, Worker] = {}
@@ -88,7 +93,7 @@ class Supervisor:
 
     def round(self, number: int, task: str) -> None:
         """Do a training of each kind with the same seed."""
-        for kind in ("undisturbed", "faults", "kills"):
+        for kind in KINDS:
             job = {
                 "task": task,
                 "seed": number,
@@ -123,31 +128,36 @@ class Supervisor:
 
     def _killed(self, job: dict[str, Any]) -> dict[str, Any]:
         """Kill at random moments whoever does a job, and let others go on."""
-        folder = Path(job["folder"])
-        n_kills, longest = int(self._rng.integers(1, 6)), float(np.median(self._seconds))
+        n_kills = int(self._rng.integers(1, _MOST_KILLS + 1))
+        longest = float(np.median(self._seconds)) / 2
         while True:
-            worker = Worker(self._out / "kills.log", "--mortal")
-            worker.give(job)
-            delay = float(self._rng.uniform(0, longest / 2)) if n_kills else HANGS_AFTER_S
-            try:
-                answer = worker.answer(delay)
-                if answer is None and not n_kills:
-                    return {"error": "hung"}
-                if answer is not None and answer.get("died") != -signal.SIGKILL:
-                    return answer if "died" not in answer else {"error": f"died: {answer['died']}"}
-            finally:
-                worker.kill()
+            patience = float(self._rng.uniform(0, longest)) if n_kills else HANGS_AFTER_S
+            answer = self._one_life(job, patience)
+            if answer is None and not n_kills:
+                return {"error": "hung"}
+            is_killed = answer is None or answer.get("died") == -signal.SIGKILL
+            if answer is not None and not is_killed:
+                return {"error": f"died: {answer['died']}"} if "died" in answer else answer
             n_kills -= answer is None
-            self._after_kill(folder, by_us=answer is None)
+            self._after_kill(Path(job["folder"]), KILLED if answer is None else KILLED_WRITING)
 
-    def _after_kill(self, folder: Path, *, by_us: bool) -> None:
+    def _one_life(self, job: dict[str, Any], patience_s: float) -> dict[str, Any] | None:
+        """Give a job to a process of its own; kill that when patience ends."""
+        worker = Worker(self._out / "kills.log", "--mortal")
+        try:
+            worker.give(job)
+            return worker.answer(patience_s)
+        finally:
+            worker.kill()
+
+    def _after_kill(self, folder: Path, kind: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         events = Events(folder / "events.jsonl")
-        if by_us:
-            events.add("fault", kind=KILLED)
-        events.add("outcome", kind=KILLED if by_us else KILLED_WRITING, outcome="died", is_sound=True)
-        if self._rng.random() < 0.2:
-            damage(folder / "checkpoints", events, int(self._rng.integers(2**31)))
+        if kind == KILLED:  # a process that kills itself has said so
+            events.add("fault", kind=kind)
+        events.add("outcome", kind=kind, outcome="died", is_sound=True)
+        if self._rng.random() < _DAMAGED_AFTER_KILL:
+            damage_newest(folder / "checkpoints", events, int(self._rng.integers(2**31)))
         events.close()
 
     def close(self) -> None:

@@ -10,7 +10,6 @@ from stable_baselines3.common.vec_env import VecEnv
 from benchmarks.soak.faults import Faults, FaultyEnv
 from benchmarks.soak.watched import WatchedTRPO
 
-_N_EPISODES = 20
 _EVAL_SEED = 1_000_000
 
 
@@ -37,20 +36,24 @@ class Task:
 
     def env(self, seed: int, faults: Faults | None) -> VecEnv:
         """Make the environments, faulty ones if there are faults."""
-        wrapper = {"wrapper_class": FaultyEnv, "wrapper_kwargs": {"faults": faults}}
+        if faults is None:
+            return make_vec_env(self.env_id, self.n_envs, seed=1000 * seed)
         return make_vec_env(
-            self.env_id, self.n_envs, seed=1000 * seed, **(wrapper if faults else {})
+            self.env_id,
+            self.n_envs,
+            seed=1000 * seed,
+            wrapper_class=FaultyEnv,
+            wrapper_kwargs={"faults": faults},
         )
 
-    def model(self, seed: int, faults: Faults | None) -> WatchedTRPO:
+    def model(self, seed: int, env: VecEnv) -> WatchedTRPO:
         """Make an untrained model."""
-        env = self.env(seed, faults)
         return WatchedTRPO("MlpPolicy", env, seed=seed, device="cpu", **self.settings)
 
-    def score(self, model: WatchedTRPO) -> float:
+    def score(self, model: WatchedTRPO, n_episodes: int) -> float:
         """Return the mean return of the same episodes for every model."""
         env = make_vec_env(self.env_id, 1, seed=_EVAL_SEED)
-        mean, _ = evaluate_policy(model, env, _N_EPISODES)
+        mean, _ = evaluate_policy(model, env, n_episodes)
         env.close()
         return float(mean)
 

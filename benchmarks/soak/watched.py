@@ -45,6 +45,10 @@ class State:
         """Tell whether no number is NaN or infinite."""
         return all(bool(th.isfinite(tensor).all()) for tensor in self.tensors)
 
+    def is_sound_after(self, before: "State") -> bool:
+        """Tell whether this may be what one update makes of the state before."""
+        return self.is_finite() and self.n_updates == before.n_updates + 1
+
     def digest(self) -> str:
         """Return a hash of all bits."""
         found = hashlib.sha256(str(self.n_updates).encode())
@@ -53,7 +57,7 @@ class State:
         return found.hexdigest()
 
 
-class Watch:
+class NoWatch:
     """Does an update without a fault, and without looking."""
 
     def update(self, model: "WatchedTRPO") -> None:
@@ -68,7 +72,7 @@ class WatchedTRPO(TRPO):
     On the class and not on the model, whose attributes are saved.
     """
 
-    watch: ClassVar[Any] = Watch()
+    watch: ClassVar[Any] = NoWatch()
 
     def train(self) -> None:
         """Do an update as the watch has it."""

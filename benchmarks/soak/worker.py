@@ -28,7 +28,7 @@ def main() -> None:
     for line in sys.stdin:
         try:
             outcome = Training(json.loads(line), vitals, may_die=options.mortal).run()
-        except BaseException as error:  # noqa: BLE001  # all of them are reported
+        except BaseException as error:  # the supervisor is to know of any
             traceback.print_exc()
             outcome = {"error": repr(error)[:500], "traceback": traceback.format_exc()[-3000:]}
         tell(outcome)
