@@ -2,8 +2,13 @@
 
 from typing import Any
 
+from benchmarks.soak.vitals import VITALS
+
 MOST_GROWTH = 0.05
-"""Of memory and of open files, after the warm-up."""
+"""Of memory and of open files, after the warm-up.
+
+Of resident memory, and of that part of it which is no file's: the kernel may drop the rest at any
+time, and what grows would be hidden."""
 
 
 def missed(found: dict[str, Any], *, with_scores: bool) -> list[str]:
@@ -16,7 +21,7 @@ def missed(found: dict[str, Any], *, with_scores: bool) -> list[str]:
     """
     said = [f"{len(found[name])} {name}" for name in ("failed", "unsound") if found[name]]
     for process, life in found["processes"].items():
-        for name in ("rss", "descriptors"):
+        for name in VITALS:
             if life[name] and life[name]["growth"] > MOST_GROWTH:
                 said.append(f"{process}: {name} grew by {life[name]['growth']:.1%}")
     return said + (_too_low(found["scores"]) if with_scores else [])

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.soak.kinds import ALL_KINDS
 from benchmarks.soak.supervisor import KINDS
-from benchmarks.soak.vitals import growth
+from benchmarks.soak.vitals import VITALS, growth
 
 _COUNTED = (
     "faults injected",
@@ -20,7 +20,6 @@ _COUNTED = (
     "updates",
     "updates skipped",
 )
-VITALS = ("rss", "anonymous", "descriptors")
 
 
 def measured(out: Path) -> dict[str, Any]:
@@ -39,7 +38,7 @@ def measured(out: Path) -> dict[str, Any]:
     return {
         "minutes": sum(run["seconds"] for run in runs) / 60,
         "trainings": dict(Counter(run["kind"] for run in runs)),
-        "failed": [run for run in runs if "error" in run],
+        "failed": [_without_traceback(run) for run in runs if "error" in run],
         "unsound": [event for event in outcomes if not event["is_sound"]],
         "faults": {kind: _fault(kind, events) for kind in ALL_KINDS},
         "faults injected": count["fault"],
@@ -56,6 +55,11 @@ def measured(out: Path) -> dict[str, Any]:
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _without_traceback(run: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what names folders of this machine; it stays in the folder of the soak."""
+    return {name: value for name, value in run.items() if name != "traceback"}
 
 
 def _fault(kind: str, events: Iterable[dict[str, Any]]) -> dict[str, Any]:

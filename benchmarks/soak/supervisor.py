@@ -89,7 +89,6 @@ class Supervisor:
         self._residents: dict[str, Worker] = {}
         self._n_lives: dict[str, int] = {}
         self._seconds: list[float] = []
-        self.runs: list[dict[str, Any]] = []
 
     def round(self, number: int, task: str) -> None:
         """Do a training of each kind with the same seed."""
@@ -105,10 +104,7 @@ class Supervisor:
             started = time.monotonic()
             outcome = self._killed(job) if kind == "kills" else self._in_resident(kind, job)
             seconds = time.monotonic() - started
-            if kind == "undisturbed":
-                self._seconds.append(seconds)
             run = {"task": task, "seed": number, "kind": kind, "seconds": seconds, **outcome}
-            self.runs.append(run)
             with (self._out / "runs.jsonl").open("a") as file:
                 file.write(json.dumps(run) + "\n")
 
@@ -119,8 +115,11 @@ class Supervisor:
             vitals = self._out / f"vitals-{kind}-{life}.jsonl"
             log = self._out / f"{kind}-{life}.log"
             self._residents[kind] = Worker(log, "--vitals", str(vitals))
+        started = time.monotonic()
         self._residents[kind].give(job)
         answer = self._residents[kind].answer(HANGS_AFTER_S)
+        if kind == "undisturbed":
+            self._seconds.append(time.monotonic() - started)
         if answer is None or "died" in answer:
             self._residents.pop(kind).kill()
             return {"error": "hung" if answer is None else f"died: {answer['died']}"}

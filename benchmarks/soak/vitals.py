@@ -11,6 +11,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from benchmarks.soak.events import Events
 
+VITALS = ("rss", "anonymous", "descriptors")
 _EVERY_S = 1.0
 _WARM_UP = 0.2
 """Share of a process's samples that do not count."""

@@ -15,12 +15,13 @@ from benchmarks.soak.promises import Unsound, begun_from
 from benchmarks.soak.report import measured, table
 from benchmarks.soak.supervisor import Supervisor
 from benchmarks.soak.training import Training
-from benchmarks.soak.vitals import VitalsCallback, growth, vitals
+from benchmarks.soak.vitals import VITALS, VitalsCallback, growth, vitals
 from sb3_trpo.checkpoint import files
 from sb3_trpo.snapshot import Snapshot
 from tests.killed import outcome_of
 
 TASK = "Acrobot-v1"
+QUICK = ("reward NaN", "observation inf", kinds.EXCEPTION, kinds.DISK_FULL, kinds.TRUNCATED)
 NO_VITALS = VitalsCallback(None)
 
 
@@ -45,7 +46,13 @@ def of(events, name):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")
-@pytest.mark.parametrize("kind", kinds.SURVIVED)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow)
+        for kind in kinds.SURVIVED
+    ],
+)
 def test_each_fault_is_thrown_and_lived_through(kind, tmp_path, monkeypatch):
     monkeypatch.setattr(faults, "SURVIVED", (kind,))
     outcome, events = events_after(tmp_path, rollouts=8, per_rollout=0.5)
@@ -145,13 +152,13 @@ def scores(mean, spread):
 
 
 def test_each_mark_that_is_missed_is_named():
-    life = {"rss": {"growth": 0.04}, "descriptors": {"growth": 0.0}}
+    life = {name: {"growth": 0.04} for name in VITALS}
     by_kind = {"undisturbed": scores(-80, 5), "faults": scores(-84, 9), "kills": scores(-85, 9)}
     sound = {"failed": [], "unsound": [], "processes": {"p": life}, "scores": {TASK: by_kind}}
     assert missed(sound, with_scores=True) == []
     assert missed({**sound, "failed": [{}]}, with_scores=True) == ["1 failed"]
     assert missed({**sound, "unsound": [{}]}, with_scores=True) == ["1 unsound"]
-    for name in ("rss", "descriptors"):
+    for name in VITALS:
         grown = {"p": {**life, name: {"growth": 0.051}}}
         assert missed({**sound, "processes": grown}, with_scores=True) == [
             f"p: {name} grew by 5.1%"
@@ -180,7 +187,7 @@ def test_what_there_is_when_it_is_interrupted_is_reported(tmp_path, monkeypatch,
 
 @pytest.mark.slow
 def test_short_soak_kills_and_resumes_and_meets_its_marks(tmp_path, capsys):
-    arguments = ["--minutes", "0.01", "--size", "0.1", "--per-rollout", "0.5", "--seed", "3"]
+    arguments = ["--minutes", "0.01", "--size", "0.06", "--per-rollout", "0.5", "--seed", "5"]
     assert command.main([*arguments, "--out", str(tmp_path)]) == 0
     found = json.loads((tmp_path / "results.json").read_text())
     assert found["trainings"] == {"undisturbed": 1, "faults": 1, "kills": 1}
