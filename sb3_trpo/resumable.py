@@ -10,10 +10,11 @@ from typing import Any, Protocol, TypeVar
 
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import MaybeCallback
 
+from sb3_trpo.call_arguments import check_file, check_given
 from sb3_trpo.callback_locals import SharedLocals
+from sb3_trpo.checked_algorithm import CheckedAlgorithm
 from sb3_trpo.normalization import append_statistics
 from sb3_trpo.whole_files import write_zip
 
@@ -63,7 +64,7 @@ class Continuation(Protocol):
         ...
 
 
-class ResumableAlgorithm(OnPolicyAlgorithm):
+class ResumableAlgorithm(CheckedAlgorithm):
     """An on-policy algorithm whose training can be interrupted between two rollouts."""
 
     _continuation: Continuation | None = None
@@ -85,7 +86,10 @@ class ResumableAlgorithm(OnPolicyAlgorithm):
         :param path: of the zip, or an open file
         :param exclude: attributes to leave out
         :param include: attributes to keep that would be left out
+        :raises ValueError: an argument is not what is allowed
         """
+        check_file("path", path, method="write")
+        check_given(exclude=exclude, include=include)
 
         def write(file: io.BufferedIOBase) -> None:
             super(ResumableAlgorithm, self).save(file, exclude, include)
@@ -103,6 +107,14 @@ class ResumableAlgorithm(OnPolicyAlgorithm):
         progress_bar: bool = False,  # noqa: FBT001, FBT002
     ) -> SelfResumable:
         """Train; the first call of a resumed model counts iterations on from the checkpoint's."""
+        check_given(
+            total_timesteps=total_timesteps,
+            callback=callback,
+            log_interval=log_interval,
+            tb_log_name=tb_log_name,
+            reset_num_timesteps=reset_num_timesteps,
+            progress_bar=progress_bar,
+        )
         self._call = LearnCall(log_interval, tb_log_name)
         if self._continuation is not None and reset_num_timesteps:
             warnings.warn(
@@ -124,7 +136,9 @@ class ResumableAlgorithm(OnPolicyAlgorithm):
         Write the log.
 
         :param iteration: of ``learn``; 0: not to be shown
+        :raises ValueError: it is no whole number
         """
+        check_given(iteration=iteration)
         if iteration > 0 and self._call.n_iterations_before:
             iteration += self._call.n_iterations_before
             if iteration % (self._call.log_interval or 1):

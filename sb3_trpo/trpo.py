@@ -1,7 +1,6 @@
 """Trust Region Policy Optimization."""
 
 import io
-import math
 import pathlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,20 +19,29 @@ from stable_baselines3.common.callbacks import (
 )
 from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule, TensorDict
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.actor_step import actor_problem
+from sb3_trpo.advice import warn_of_shared_extractor, warn_of_truncated_minibatches
 from sb3_trpo.arguments import (
     ACTION_SPACES,
     check_arguments,
     check_learning_rate,
     check_optimizer,
     check_policy,
-    warn_of_shared_extractor,
-    warn_of_truncated_minibatches,
+    check_scheduled,
+    refusals_of_sb3,
 )
 from sb3_trpo.batch import Batch, minibatches, normalised_advantages, rollout_fields, whole_rollout
+from sb3_trpo.call_arguments import (
+    check_device,
+    check_env,
+    check_given,
+    check_load,
+    check_rollout,
+    env_named,
+)
 from sb3_trpo.callback_locals import SharedLocals
 from sb3_trpo.critic import Minibatch
 from sb3_trpo.critic_step import critic_step
@@ -59,14 +67,7 @@ from sb3_trpo.optim import (
     trust_region_step,
 )
 from sb3_trpo.out_of_memory import in_chunks_that_fit
-from sb3_trpo.policies import (
-    HOW_TO_SHARE,
-    CnnPolicy,
-    MlpPolicy,
-    MultiInputPolicy,
-    has_two_extractors,
-    with_separate_extractors,
-)
+from sb3_trpo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, with_separate_extractors
 from sb3_trpo.rank_callbacks import JointProgressBar, RankCallbacks, called_here
 from sb3_trpo.records import actor_figures, critic_figures
 from sb3_trpo.resumable import ResumableAlgorithm
@@ -79,7 +80,6 @@ from sb3_trpo.union import Deal, Permutation, Union, deal
 from sb3_trpo.zip_format import (
     ZipPath,
     check_is_trpo,
-    check_whole,
     read_header,
     stored_policy_kwargs,
     warn_of_units,
@@ -190,9 +190,12 @@ class TRPO(ResumableAlgorithm):
         distributed: bool = False,
     ) -> None:
         policy_class = check_policy(policy, self.policy_aliases, self._policy_base)
-        if env is None and _init_setup_model:
-            raise ValueError("env must be an environment or its id, got None")
-        try:
+        if env is not None or _init_setup_model:
+            check_env(env, may_be_id=True)
+        check_device(device)
+        check_given(verbose=verbose, use_sde=use_sde, stats_window_size=stats_window_size)
+        check_given(_init_setup_model=_init_setup_model)
+        with refusals_of_sb3(env):
             super().__init__(
                 policy,
                 env,
@@ -215,8 +218,6 @@ class TRPO(ResumableAlgorithm):
                 device=device,
                 _init_setup_model=False,
             )
-        except (AssertionError, NotImplementedError) as error:  # how SB3 refuses spaces
-            raise ValueError(str(error)) from error
         self.batch_size = batch_size
         self.cg_max_steps = cg_max_steps
         self.cg_damping = cg_damping
@@ -262,7 +263,9 @@ class TRPO(ResumableAlgorithm):
         Seed all pseudo-random generators; those of several processes apart.
 
         :param seed: common to all processes; None: leave the generators
+        :raises ValueError: it is out of range
         """
+        check_given(seed=seed)
         if self._processes.size == 1 or seed is None:
             super().set_random_seed(seed)
         else:
@@ -339,8 +342,9 @@ class TRPO(ResumableAlgorithm):
         :param rollout_buffer: to fill
         :param n_rollout_steps: timesteps per environment
         :return: False if the callback ended the rollout early
-        :raises ValueError: an observation is not finite
+        :raises ValueError: an observation is not finite, or an argument not what is allowed
         """
+        check_rollout(env, callback, rollout_buffer, n_rollout_steps)
         self._at_boundary(callback)
         started = time.perf_counter()
         collect = partial(self._collect, env, callback, rollout_buffer, n_rollout_steps)
@@ -495,9 +499,7 @@ class TRPO(ResumableAlgorithm):
         target_kl = self.target_kl
         if callable(target_kl):
             target_kl = target_kl(self._current_progress_remaining)
-        if not math.isfinite(target_kl):
-            raise ValueError(f"target_kl must be a schedule of finite numbers, got {target_kl}")
-        return float(target_kl)
+        return check_scheduled("target_kl", target_kl)
 
     def learn(
         self: SelfTRPO,
@@ -520,6 +522,7 @@ class TRPO(ResumableAlgorithm):
             ``sb3_trpo.checkpoint.resume``, where ``learn_rest`` knows the old one)
         :param progress_bar: show one (needs tqdm and rich)
         :return: self
+        :raises ValueError: an argument is not what is allowed
         """
         check_arguments(self)  # they may have been changed since the model was built
         return super().learn(
@@ -530,33 +533,6 @@ class TRPO(ResumableAlgorithm):
             reset_num_timesteps=reset_num_timesteps,
             progress_bar=progress_bar,
         )
-
-    def set_parameters(
-        self,
-        load_path_or_dict: str | TensorDict,
-        exact_match: bool = True,  # noqa: FBT001, FBT002  # SB3's signature
-        device: th.device | str = "auto",
-    ) -> None:
-        """
-        Take over the parameters of a file or of :meth:`get_parameters`: all of them, or none.
-
-        :param load_path_or_dict: a zip of this or another algorithm with the same policy, or a dict
-        :param exact_match: refuse parameters that are missing or too many
-        :param device: where to read the file to
-        :raises ValueError: the file is damaged, or the parameters are those of another policy
-        :raises RuntimeError: likewise
-        """
-        if not isinstance(load_path_or_dict, dict):
-            check_whole(load_path_or_dict)
-        before = Snapshot(self.policy)
-        try:
-            super().set_parameters(load_path_or_dict, exact_match, device)
-        except BaseException as error:
-            before.restore()
-            for kind in (RuntimeError, ValueError):  # SB3's load() tells them apart
-                if isinstance(error, kind) and has_two_extractors(self.policy):
-                    raise kind(f"{error} {HOW_TO_SHARE}") from error
-            raise
 
     @classmethod
     def load(
@@ -596,6 +572,13 @@ class TRPO(ResumableAlgorithm):
         :raises ValueError: the file is damaged, not TRPO's, or holds what ``trusted=False``
             refuses, or an attribute is out of range
         """
+        check_load(
+            *(path, env, device),
+            custom_objects=custom_objects,
+            print_system_info=print_system_info,
+            force_reset=force_reset,
+            trusted=trusted,
+        )
         if not trusted:
             file = inert(path, allow, custom_objects, changes=kwargs, env=env)
             with errors_named(path):
@@ -610,9 +593,10 @@ class TRPO(ResumableAlgorithm):
         if "policy_kwargs" in kwargs:
             given = kwargs["policy_kwargs"]
             kwargs["policy_kwargs"] = stored_policy_kwargs(path, given, custom_objects)
-        model = super().load(
-            path, env, device, custom_objects, print_system_info, force_reset, **kwargs
-        )
+        with env_named():
+            model = super().load(
+                path, env, device, custom_objects, print_system_info, force_reset, **kwargs
+            )
         if was_written_by_contrib(header) and not {"target_kl", "cg_damping"} <= kwargs.keys():
             warn_of_units(model.action_space, header)
         return model
