@@ -109,6 +109,13 @@ class Vouched:
         pairs: list[tuple[str, Any]] = []
         if isinstance(allow, Mapping):
             pairs.extend(allow.items())
+            if not all(isinstance(name, str) and callable(thing) for name, thing in pairs):
+                raise ValueError(
+                    "allow must be a dict from names in the file to classes or functions, got "
+                    f"{allow!r}"
+                )
+        elif not isinstance(allow, Iterable):
+            raise ValueError(f"allow must be classes and functions, or a dict, got {allow!r}")
         else:
             for thing in allow:
                 if not (callable(thing) and hasattr(thing, "__qualname__")):

@@ -260,19 +260,6 @@ def test_pictures_of_an_earlier_report_do_not_stay(runs, tmp_path):
     assert {path.stem for path in (tmp_path / "report-png").iterdir()} == OF_ALL
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"folders": []}, "folders must be a list of at least one folder, got []"),
-        ({"folders": "runs"}, "folders must be a list of at least one folder, got 'runs'"),
-        ({"folders": ["runs"], "smooth": 0}, "smooth must be >= 1, got 0"),
-    ],
-)
-def test_bad_arguments_are_named(arguments, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
-        make_report(**arguments)
-
-
 def test_command_line_makes_the_report(runs, tmp_path, capsys):
     output = tmp_path / "r.html"
     options = ["--title", "Mine", "--smooth", "2", "-o", str(output)]
