@@ -5,9 +5,10 @@ ENV ?= HalfCheetah-v5
 STEPS ?= 200000
 SEED ?= 0
 MINUTES ?= 120
+FILES ?= 100000
 PIP = $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: train test test-all test-wheel test-matrix lint type docs dist audit bench-import bench-learning bench-report bench-speed bench-scaling bench-settings soak reliability
+.PHONY: train test test-all test-wheel test-matrix lint type docs dist audit bench-import bench-learning bench-report bench-speed bench-scaling bench-settings soak reliability fuzz
 
 # torch comes first and by itself: its pinned version then satisfies whoever asks for torch.
 $(VENV)/base: constraints.txt
@@ -89,6 +90,10 @@ bench-scaling: $(VENV)/dev
 
 bench-settings: $(VENV)/bench
 	$(VENV)/bin/python -m benchmarks.settings
+
+# Loads changed files with trusted=False: 100,000 take about an hour.
+fuzz: $(VENV)/dev
+	$(VENV)/bin/python -m tests.fuzz --files $(FILES) --out benchmarks/reliability/fuzz.json
 
 # Tests of reliability and security, counted by promise: docs/reliability.md shows the table.
 reliability: $(VENV)/dev

@@ -161,7 +161,7 @@ def _verdict(name: str, attribute: Attribute) -> Iterator[str]:
 
 
 def _pickle_lines(raw: bytes) -> Iterator[str]:
-    tree = read_pickle(raw, Budget())
+    tree = read_pickle(raw, Budget(len(raw)))
     yield _line("a pickle", "unpickling it would import and call what it names")
     yield _line("names", _names(tree.names))
     calls = dict.fromkeys(call.name or "what another call returns" for call in tree.calls)

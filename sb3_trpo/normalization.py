@@ -1,10 +1,10 @@
 """VecNormalize's statistics in a saved model: plain entries of its zip, without pickle."""
 
 import io
+import math
 import pathlib
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,6 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_no
 
 from sb3_trpo.call_arguments import check_file, check_given
 from sb3_trpo.plain_data import MOST_BYTES, Packed, pack, unpack
+from sb3_trpo.safe_loading.archive import READ_ERRORS, content_of
 
 ZipPath = str | pathlib.Path | io.BufferedIOBase
 _ENTRIES = ("vec_normalize.json", "vec_normalize.npz")
@@ -31,6 +32,7 @@ _OPTIONS: dict[str, type | tuple[type, ...]] = {
     "epsilon": (int, float),
     "norm_obs_keys": (list, type(None)),
 }
+_MOST_TEXT = 2**20
 _WHOLE = ""  # the name of observations that are no Dict
 
 
@@ -143,12 +145,15 @@ def read_statistics(path: ZipPath) -> Statistics | None:
         with _opened(path) as archive:
             if not _has_entries(archive):
                 return None
-            if any(archive.getinfo(name).file_size > MOST_BYTES for name in _ENTRIES):
-                raise ValueError(f"larger than {MOST_BYTES} bytes")
-            packed = Packed(*(archive.read(name) for name in _ENTRIES))
+            entries = [archive.getinfo(name) for name in _ENTRIES]
+            for entry, most in zip(entries, (_MOST_TEXT, MOST_BYTES), strict=True):
+                if entry.file_size > most:
+                    raise ValueError(f"{entry.filename} is larger than {most} bytes")
+            packed = Packed(*(content_of(archive, entry) for entry in entries))
         return _checked(unpack(packed))
-    # zlib.error is of a damaged stream, RuntimeError of an encrypted entry
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
+        raise  # it was not read at all
+    except READ_ERRORS as error:
         raise ValueError(f"{path}: statistics of VecNormalize cannot be read: {error}") from error
 
 
@@ -176,7 +181,7 @@ def _checked(found: Any) -> Statistics:
         options = {name: found["options"][name] for name in _OPTIONS}
         observations = dict(found["observations"])
         all_moments = [found["rewards"], *observations.values()]
-        is_sound = all(isinstance(options[name], kind) for name, kind in _OPTIONS.items()) and all(
+        is_sound = all(_is_option(name, value) for name, value in options.items()) and all(
             mean.shape == var.shape and mean.dtype == var.dtype == np.float64 and count > 0
             for mean, var, count in all_moments
         )
@@ -185,6 +190,17 @@ def _checked(found: Any) -> Statistics:
     if not is_sound or np.shape(found["rewards"][0]) != ():
         raise ValueError("not as save() writes them")
     return Statistics(options, found["rewards"], observations)
+
+
+def _is_option(name: str, value: Any) -> bool:
+    if _OPTIONS[name] is bool:
+        return isinstance(value, bool)
+    if name == "norm_obs_keys":
+        return value is None or (
+            isinstance(value, list) and all(isinstance(key, str) for key in value)
+        )
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and not math.isnan(value)
 
 
 def load_normalization(path: ZipPath, venv: VecEnv, *, training: bool = True) -> VecNormalize:

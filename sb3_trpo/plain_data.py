@@ -13,8 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from sb3_trpo.safe_loading.archive import content_of
+
 MOST_BYTES = 2**30
 """Of arrays that :func:`unpack` reads."""
+MOST_TEXT = 2**26
+"""Of its JSON."""
 _KINDS = "biuf"  # bool, whole numbers, floats
 
 
@@ -56,17 +60,15 @@ def unpack(packed: Packed) -> Any:
     :raises ValueError: damaged, or not what :func:`pack` writes
     """
     try:
-        encoded = json.loads(packed.json)
-        with zipfile.ZipFile(io.BytesIO(packed.npz)) as archive:
-            if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
-                raise ValueError(f"arrays of more than {MOST_BYTES} bytes")
-        with np.load(io.BytesIO(packed.npz), allow_pickle=False) as arrays:
-            return _decoded(encoded, arrays)
+        if len(packed.json) > MOST_TEXT:
+            raise ValueError(f"JSON of more than {MOST_TEXT} bytes")
+        return _decoded(json.loads(packed.json), _arrays_in(packed.npz))
     except (
         ValueError,  # of UTF-8, JSON, NumPy's headers
         KeyError,
         TypeError,
         AttributeError,
+        OverflowError,  # of a number that its type cannot hold
         EOFError,
         OSError,
         MemoryError,
@@ -75,6 +77,21 @@ def unpack(packed: Packed) -> Any:
         zlib.error,
     ) as error:
         raise ValueError(f"not JSON and arrays as pack() writes them: {error!r}") from error
+
+
+def _arrays_in(npz: bytes) -> dict[str, np.ndarray]:
+    """Read all arrays: in pieces, unlike NumPy, since a member may unfold to more than it says."""
+    with zipfile.ZipFile(io.BytesIO(npz)) as archive:
+        if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
+            raise ValueError(f"arrays of more than {MOST_BYTES} bytes")
+        return {
+            member.filename.removesuffix(".npy"): _array_in(content_of(archive, member))
+            for member in archive.infolist()
+        }
+
+
+def _array_in(content: bytes) -> np.ndarray:
+    return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
 
 
 def is_plain(value: Any) -> bool:
@@ -105,19 +122,21 @@ def _encoded(value: Any, arrays: list[np.ndarray]) -> Any:
     raise TypeError(f"cannot be stored as JSON and arrays: {value!r}")
 
 
-def _decoded(encoded: Any, arrays: Any) -> Any:
+def _decoded(encoded: Any, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(encoded, list):
         return [_decoded(item, arrays) for item in encoded]
     if not isinstance(encoded, dict):
         return encoded
     ((kind, content),) = encoded.items()
     if kind == "array":
-        array = arrays[f"a{content}"]
+        array: np.ndarray = arrays.pop(f"a{content}")  # each is referred to once
         _check_kind(array.dtype)
         return array
     if kind == "scalar":
         dtype = np.dtype(content[0])
         _check_kind(dtype)
+        if not isinstance(content[1], (bool, int, float)):
+            raise TypeError(f"no number: {content[1]!r:.100}")
         return dtype.type(content[1])
     if kind == "tuple":
         return tuple(_decoded(item, arrays) for item in content)

@@ -1,34 +1,44 @@
 """
 Load files that chance has changed, with trusted=False, and inspect them.
 
-    python -m tests.fuzz --files 100000
+    make fuzz                                   # python -m tests.fuzz --files 100000
 
 Nothing but a ValueError may come out, and nothing may be run: no canary, and none of the events of
-Python that tell of a process, a connection, a written file or a class that pickle looks up.
+Python that tell of a process, a connection, a written file or a class that pickle looks up. Time
+and memory are bounded, and a broken bound ends the run.
 Runs in parts of 1,000 files, each with a seed of its own: --first-part goes on after an
-interruption.
+interruption. --out keeps the figures.
 """
 
 import argparse
 import contextlib
 import io
+import json
+import platform
 import resource
 import sys
 import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
+from gymnasium import spaces
 from hypothesis import HealthCheck, given, seed, settings
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 import sb3_trpo.inspect
-from sb3_trpo import TRPO, MaskableTRPO, RecurrentTRPO
+from sb3_trpo import TRPO, MaskableTRPO, RecurrentTRPO, load_normalization
 from sb3_trpo.safe_loading.allow_list import Vouched
 from tests.fuzz_strategies import base_files, kinds_of_changes
-from tests.test_interop import quietly
+from tests.test_interop import VECTOR, Anything, quietly
 
 PART = 1000
+MOST_SECONDS = 10.0
+"""Of CPU, for loading and inspecting one file; the base files take hundredths."""
+MOST_GROWTH = 300
+"""MiB of memory beyond what loading the base files took."""
 FORBIDDEN = (
     *("os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "subprocess.Popen"),
     *("pickle.find_class", "socket.connect", "os.mkdir", "os.remove", "os.rename", "os.symlink"),
@@ -84,6 +94,19 @@ def load(content):
     return "refused"
 
 
+def load_statistics(content):
+    """Wrap an environment in the VecNormalize of a file; tell whether that went well."""
+    try:
+        load_normalization(io.BytesIO(content), DummyVecEnv([walking]))
+    except ValueError:
+        return "refused"
+    return "loaded"
+
+
+def walking():
+    return Anything(VECTOR, spaces.Discrete(2))
+
+
 class Fuzz:
     """Tries files, one after the other."""
 
@@ -118,6 +141,9 @@ class Fuzz:
         started = time.process_time()
         with self.watch.on():
             outcome = load(content)
+            of_statistics = load_statistics(content)
+        if "VecNormalize" in kind:
+            outcome = of_statistics
         printed = io.StringIO()
         with (
             self.watch.on(),
@@ -128,6 +154,8 @@ class Fuzz:
         taken = time.process_time() - started
         if self.watch.seen or self.canary.exists():
             raise AssertionError(f"run by a file: {self.watch.seen}")
+        if taken > MOST_SECONDS:
+            raise AssertionError(f"{taken:.0f} s of CPU for a file of {len(content):,} bytes")
         if not printed.getvalue().replace("\n", "").isprintable():
             raise AssertionError("control characters were printed")
         self.figures.outcomes[kind, outcome] += 1
@@ -145,10 +173,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--first-part", type=int, default=0, help="where to go on")
+    parser.add_argument("--out", type=Path, help="JSON of the figures")
     options = parser.parse_args()
     for content in base_files():  # with all imports
         sb3_trpo.inspect.read_model_file(content, Vouched(()), frozenset())
         load(content)
+        load_statistics(content)
     first_peak = peak_mib()
     with tempfile.TemporaryDirectory() as folder:
         fuzz = Fuzz(Path(folder))
@@ -160,9 +190,34 @@ def main():
                 f"peak {peak_mib():.0f} MiB ({first_peak:.0f} at first)",
                 flush=True,
             )
-    for (kind, outcome), n in sorted(fuzz.figures.outcomes.items()):
-        print(f"{kind}, {outcome}: {n:,}")
-    print(f"longest file: {fuzz.figures.longest:.2f} s of CPU ({fuzz.figures.longest_kind})")
+            if peak_mib() - first_peak > MOST_GROWTH:
+                raise AssertionError(f"memory grew by more than {MOST_GROWTH} MiB")
+    figures = summary(fuzz.figures, first_peak)
+    print(json.dumps(figures, indent=2))
+    if options.out:
+        options.out.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def summary(found, first_peak):
+    """Return the figures of a run that ended well."""
+    kinds = {}
+    for (kind, outcome), n in sorted(found.outcomes.items()):
+        kinds.setdefault(kind, {"loaded": 0, "refused": 0})[outcome] = n
+    return {
+        "command": "make fuzz",
+        "files": sum(found.outcomes.values()),
+        "other exceptions": 0,
+        "canaries": 0,
+        "kinds": kinds,
+        "longest file, s of CPU": round(found.longest, 2),
+        "whole run, s of CPU": round(time.process_time()),
+        "memory of the base files, MiB": round(first_peak),
+        "growth of memory, MiB": round(peak_mib() - first_peak),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("numpy", "torch", "stable_baselines3")},
+        },
+    }
 
 
 if __name__ == "__main__":

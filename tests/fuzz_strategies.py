@@ -8,12 +8,24 @@ import struct
 import zipfile
 from collections import OrderedDict
 
+import cloudpickle
+import numpy as np
 import sb3_contrib
 import torch as th
+from gymnasium import spaces
 from hypothesis import strategies as st
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from sb3_trpo import MaskableTRPO, RecurrentTRPO
-from sb3_trpo.safe_loading.allow_list import _LISTED
+from sb3_trpo import TRPO, MaskableTRPO, RecurrentTRPO
+from sb3_trpo.normalization import _OPTIONS
+from sb3_trpo.safe_loading.allow_list import (
+    _LISTED,
+    ACTIVATIONS,
+    EXTRACTORS,
+    OPTIMIZERS,
+    POLICIES,
+    listed,
+)
 from sb3_trpo.safe_loading.attributes import RULES
 from sb3_trpo.safe_loading.makers import MAKERS
 from tests.hostile_tensors import Storage, torch_file, view
@@ -28,7 +40,7 @@ from tests.model_files import (
     whole_file,
     zipped,
 )
-from tests.test_interop import make
+from tests.test_interop import VECTOR, Anything, make
 
 DANGEROUS = (
     *("posix.system", "os.system", "subprocess.Popen", "builtins.eval", "builtins.exec"),
@@ -50,7 +62,12 @@ def base_files():
         saved(make(sb3_contrib.TRPO, "dict", **small)[0]),
         saved(make(MaskableTRPO, "multi_discrete", **small)[0]),
         saved(RecurrentTRPO("MlpLstmPolicy", make(MaskableTRPO, "discrete")[1], **memory)),
+        saved(TRPO("MlpPolicy", VecNormalize(DummyVecEnv([_walking])), **small).learn(8)),
     )
+
+
+def _walking():
+    return Anything(VECTOR, spaces.Discrete(2))
 
 
 # --- bytes ----------------------------------------------------------------------------------------
@@ -210,13 +227,142 @@ def other_tensors(draw):
     """The policy's tensors have other shapes, steps, storages."""
     raw = draw(st.sampled_from(base_files()))
     entries = entries_of(raw)
+    tensors = th.load(io.BytesIO(entries["policy.pth"]))
+    changed = draw(st.sets(st.sampled_from(sorted(tensors)), max_size=2))
+    content, storages = OrderedDict(), {}
+    for key, (name, tensor) in enumerate(tensors.items()):
+        storage = Storage(tensor.numel(), str(key))
+        storages[str(key)] = tensor.numpy().tobytes()
+        content[name] = view(storage, 0, tuple(tensor.shape), tensor.stride())
+        if name in changed:
+            content[name] = draw(_other_view(tensor, str(key)))
+    entries["policy.pth"] = torch_file(content, storages)
+    return zipped(entries)
+
+
+@st.composite
+def _other_view(draw, tensor, key):
+    n = tensor.numel()
     sizes = st.lists(st.integers(-1, 2**40) | st.integers(0, 4), max_size=3).map(tuple)
-    kinds = st.sampled_from((th.FloatStorage, th.DoubleStorage, th.BoolStorage, th.ByteStorage))
-    content = OrderedDict()
-    for name in th.load(io.BytesIO(entries["policy.pth"])):
-        storage = Storage(draw(st.sampled_from((16, 4, 0, 10**12))), "0", draw(kinds))
-        content[name] = view(storage, draw(st.integers(-1, 5)), draw(sizes), draw(sizes))
-    entries["policy.pth"] = torch_file(content)
+    kinds = (th.FloatStorage, th.FloatStorage, th.IntStorage, th.DoubleStorage, th.BoolStorage)
+    storage = Storage(
+        draw(st.sampled_from((n, n, n, 0, 10**12))), key, draw(st.sampled_from(kinds))
+    )
+    shape = draw(st.just(tuple(tensor.shape)) | sizes)
+    return view(storage, draw(st.integers(-1, 2)), shape, draw(st.just(tensor.stride()) | sizes))
+
+
+@st.composite
+def other_moments(draw):
+    """The optimiser has other settings and moments."""
+    entries = entries_of(draw(st.sampled_from(base_files()[:2])))
+    name = "policy.optimizer.pth"
+    state = th.load(io.BytesIO(entries[name]))
+    values = NUMBERS | st.text(max_size=3) | st.lists(NUMBERS, max_size=3).map(tuple)
+    values |= st.integers(0, 3).map(th.zeros) | st.integers(0, 3).map(lambda n: th.ones(n, n))
+    places = [state, *state["param_groups"], *state["state"].values()]
+    for _ in range(draw(st.integers(1, 3))):
+        place = draw(st.sampled_from(places))
+        key = draw(st.sampled_from((*place, "params", "betas", "step", "fused", "more", 0, 99)))
+        if draw(st.integers(0, 4)):
+            place[key] = draw(values)
+        else:
+            place.pop(key, None)
+    file = io.BytesIO()
+    th.save(state, file)
+    entries[name] = file.getvalue()
+    return zipped(entries)
+
+
+# --- objects of the list, with other contents ---------------------------------------------------
+
+ARRAYS = st.tuples(
+    st.sampled_from(("f4", "f8", "i8", "u1", "b1")),
+    st.lists(st.integers(0, 4), max_size=3),
+    st.sampled_from((0, 1, -1, 2, 255, float("nan"), float("inf"))),
+).map(lambda x: np.full(x[1], x[2] if x[0][0] == "f" else int(x[2] == 1), x[0]))
+
+
+@st.composite
+def other_space(draw):
+    """A space has other attributes than its class gives it."""
+    raw = draw(st.sampled_from(base_files()))
+    name = draw(st.sampled_from(("observation_space", "action_space")))
+    space = cloudpickle.loads(pickle_of(attributes_of(raw)[name]))
+    made = draw(
+        st.sampled_from(
+            (
+                space,
+                spaces.Box(0, 255, (1, 36, 36), np.uint8),
+                spaces.MultiDiscrete([2, 3]),
+                spaces.MultiBinary(3),
+                spaces.Discrete(3),
+                spaces.Dict(a=spaces.Box(-1, 1, (2,)), b=spaces.Discrete(2)),
+            )
+        )
+    )
+    values = NUMBERS | ARRAYS | st.lists(st.integers(-1, 2**62), max_size=12).map(tuple)
+    values |= st.just(space) | st.dictionaries(st.text(max_size=3), st.just(space), max_size=2)
+    values |= st.sampled_from(("f4", np.dtype("f4"), np.dtype("i8"), np.dtype("O")))
+    known = (*vars(made), "_shape", "dtype", "n", "nvec", "start", "low", "spaces", "sample")
+    for key in draw(st.lists(st.sampled_from(known), max_size=2)):
+        vars(made)[key] = draw(values)
+    return with_attributes(raw, {name: pickled(cloudpickle.dumps(made))})
+
+
+@st.composite
+def other_arguments(draw):
+    """The policy gets other arguments: classes of the list and their settings."""
+    raw = draw(st.sampled_from(base_files()))
+    classes = st.sampled_from((*EXTRACTORS, *ACTIVATIONS, *OPTIMIZERS, *POLICIES)).map(listed)
+    small = st.integers(-1, 12) | NUMBERS
+    settings = st.sampled_from(
+        (*("lr", "eps", "betas", "momentum", "fused", "features_dim", "dropout", "bias"),)
+    )
+    values = {
+        **dict.fromkeys(("activation_fn", "optimizer_class", "features_extractor_class"), classes),
+        **dict.fromkeys(
+            ("optimizer_kwargs", "features_extractor_kwargs", "lstm_kwargs"),
+            st.dictionaries(settings, small | st.tuples(small, small), max_size=2),
+        ),
+        "net_arch": st.lists(small, max_size=4)
+        | st.dictionaries(st.sampled_from(("pi", "vf")), st.lists(small, max_size=3)),
+        **dict.fromkeys(("lstm_hidden_size", "n_lstm_layers", "log_std_init"), small),
+        **dict.fromkeys(("use_sde", "full_std", "squash_output", "shared_lstm"), st.booleans()),
+        **dict.fromkeys(("normalize_images", "share_features_extractor"), st.booleans()),
+    }
+    kwargs = attributes_of(raw)["policy_kwargs"]
+    if PICKLED in kwargs:
+        kwargs = cloudpickle.loads(pickle_of(kwargs))
+    for name in draw(st.lists(st.sampled_from(sorted(values)), max_size=3)):
+        kwargs[name] = draw(values[name])
+    return with_attributes(raw, {"policy_kwargs": pickled(cloudpickle.dumps(kwargs))})
+
+
+@st.composite
+def other_statistics(draw):
+    """The statistics of a VecNormalize are other arrays and other JSON."""
+    entries = entries_of(base_files()[-1])
+    name = draw(st.sampled_from(("vec_normalize.json", "vec_normalize.npz")))
+    if draw(st.booleans()):
+        entries[name] = draw(edited(entries[name]))
+        return zipped(entries)
+    array = draw(ARRAYS)
+    inside = {"array": draw(st.integers(-1, 3))}
+    scalar = {"scalar": [draw(st.sampled_from(("i1", "f4", "O", "U9", "V0"))), draw(JSON)]}
+    options = st.sampled_from((*_OPTIONS, "options", "rewards", "observations"))
+    found = {"dict": {"a": inside}}
+    if draw(st.booleans()):
+        found = json.loads(entries["vec_normalize.json"])
+        place = found["dict"]
+        if draw(st.booleans()):
+            place = place["options"]["dict"]
+        place[draw(options)] = draw(st.sampled_from((inside, scalar, draw(JSON))))
+    entries["vec_normalize.json"] = json.dumps(found).encode()
+    if draw(st.booleans()):
+        file = io.BytesIO()
+        np.savez(file, a0=array, a1=array)
+        entries["vec_normalize.npz"] = file.getvalue()
     return zipped(entries)
 
 
@@ -254,5 +400,9 @@ def kinds_of_changes(canary):
         "JSON": other_json(),
         "objects": other_objects(canary),
         "tensors": other_tensors(),
+        "moments of the optimiser": other_moments(),
+        "spaces": other_space(),
+        "arguments of the policy": other_arguments(),
+        "statistics of VecNormalize": other_statistics(),
         "headers of the zip": other_archive(),
     }

@@ -54,22 +54,27 @@ def rezipped(change, entries=None, **options):
     return file.getvalue()
 
 
-def bomb(n_mib=200):
-    """Zeros, and a thousandth of them."""
+DEFLATED = {"compression": zipfile.ZIP_DEFLATED}
+
+
+def bomb(n_mib=200, padding=b""):
+    """Zeros, and a thousandth of them; padding is not compressed."""
     file = io.BytesIO()
-    with (
-        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
-        archive.open("archive/data.pkl", "w") as entry,
-    ):
-        for _ in range(n_mib):
-            entry.write(bytes(MIB))
+    with zipfile.ZipFile(file, "w", **DEFLATED) as archive:
+        archive.writestr("archive/padding", padding, zipfile.ZIP_STORED)
+        with archive.open("archive/data.pkl", "w") as entry:
+            for _ in range(n_mib):
+                entry.write(bytes(MIB))
     return file.getvalue()
 
 
 def _archives():
     zeros = bomb()
+    # Neither unpacks to more than ten times its size and 16 MiB; together they do.
+    twice = {**entries_of(whole_file()), "policy.pth": bomb(140, bytes(14 * MIB))}
     yield "zip bomb", zeros, "unpack to 209,715,200"
-    yield "zip bomb in a .pth", with_entries(policy__pth=zeros), "unpack to 209,715,200"
+    yield "zip bomb in a .pth", with_entries(policy__pth=zeros), "unpack to 209,93"
+    yield "zip bomb in a zip bomb", rezipped(lambda *_: None, twice, **DEFLATED), "unpack to 176,"
     lying = zeros.replace(struct.pack("<L", 200 * MIB), struct.pack("<L", 100))
     yield "zip bomb that says it is small", lying, "damaged"
     many = zipped({"data": b"{}", **{f"x{i}": b"" for i in range(100)}})
@@ -152,6 +157,8 @@ def _jsons():
     yield "class", with_json(__class__="x"), "__class__: TRPO has no such attribute"
     yield "no base64", with_json(gamma={":serialized:": "*"}), "gamma: its pickle is not in base64"
     yield "no text as pickle", with_json(gamma={":serialized:": [1]}), "gamma: its pickle is not in"
+    many = {f"x{i}": 1 for i in range(100_000)}
+    yield "many attributes", with_json(**many), "more than 200 attributes"
     yield "missing", with_json(policy_class=None), "policy_class: it must be a policy class"
 
 
@@ -203,6 +210,14 @@ def _pickles():
         "buffer": (pickle.NEXT_BUFFER + STOP, "opcode NEXT_BUFFER"),
         "digits": (b"I" + b"1" * 10_000 + b"\n" + STOP, "opcode INT"),
         "unknown opcode": (b"\xff" + STOP, "opcode b'\\xff'"),
+        "same hash": (_keys_of_one_hash(50_000) + STOP, "no text or small number"),
+        "thrown away": (_call() + b"0}.", "calls 'collections.OrderedDict' and throws"),
+        "thrown away from the memo": (_call() + b"\x940}.", "and throws the result away"),
+        "named in passing": (b"cthis\ns\n0}.", "names 'this.s' and does not use it"),
+        "state of another's": (
+            _class_setstate(_call() + b"}") + b"0}.",
+            "and throws the result away",
+        ),
         "a set": (pickle.EMPTY_SET + STOP, "a set is not on the list"),
         "control characters": (
             text("\x1b[2J") + text("\n") + b"\x93" + STOP,
@@ -212,6 +227,11 @@ def _pickles():
     for name, (body, message) in bodies.items():
         content = with_pickles(policy_kwargs=START + body)
         yield f"pickle: {name}", content, message
+
+
+def _class_setstate(arguments):
+    name = text("cloudpickle.cloudpickle") + text("_class_setstate") + pickle.STACK_GLOBAL
+    return name + arguments + pickle.TUPLE2 + pickle.REDUCE
 
 
 def _doubled(n):
@@ -229,6 +249,30 @@ _ORDERED_DICT = text("collections") + text("OrderedDict") + pickle.STACK_GLOBAL
 
 def _call(function=_ORDERED_DICT + pickle.MEMOIZE):
     return function + pickle.EMPTY_TUPLE + pickle.REDUCE
+
+
+def _keys_of_one_hash(n):
+    """A dict whose keys all have the hash 0."""
+    keys = [(i * (2**61 - 1)).to_bytes(12, "little") for i in range(n)]
+    return b"}(" + b"".join(pickle.LONG1 + b"\x0c" + key + pickle.NONE for key in keys) + b"u"
+
+
+def _arrays_of_the_same_bytes(n, n_bytes):
+    content = pickle.BINBYTES + struct.pack("<I", n_bytes) + bytes(n_bytes) + b"\x94" + b"0"
+    size = pickle.BININT + struct.pack("<i", n_bytes) + pickle.TUPLE1
+    dtype = text("numpy") + text("dtype") + b"\x93(" + text("u1") + b"\x89\x88tR"
+    make = text("numpy._core.numeric") + text("_frombuffer") + b"\x93"
+    call = make + b"(h\0" + dtype + size + text("C") + b"tR"
+    return START + content + b"](" + call * n + b"e" + STOP
+
+
+def _spaces_of_the_same_arrays(n):
+    boxes = [spaces.Box(-1, 1, (500_000,), np.float32), *(spaces.Discrete(2) for _ in range(n))]
+    for box in boxes[1:]:
+        box.__class__ = spaces.Box
+        vars(box).clear()
+        vars(box).update(vars(boxes[0]))
+    return boxes
 
 
 def _calls_of_calls(n):
@@ -257,6 +301,13 @@ def _arrays_and_spaces():
         ("texts", (b"\0" * 8, np.dtype("U2"), (1,), "C"), "other than plain numbers"),
     ):
         yield f"array: {name}", with_objects(seed=Calls(make, *arguments)), message
+    same = _arrays_of_the_same_bytes(100, 8 * MIB)
+    yield "array: of the same bytes", with_pickles(seed=same), "arrays of more than"
+    same = _spaces_of_the_same_arrays(100)
+    yield "spaces of the same arrays", with_objects(seed=same), "arrays of more than"
+    many = spaces.MultiBinary([2] * 8)
+    vars(many)["n"] = (2**62,) * 60_000
+    yield "MultiBinary of many axes", with_objects(observation_space=many), "too many axes"
     for name, space in {
         "huge Discrete": spaces.Discrete(10**12),
         "huge MultiBinary": spaces.MultiBinary(10**10),

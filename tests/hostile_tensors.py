@@ -8,7 +8,7 @@ from collections import OrderedDict
 import torch as th
 
 from tests.malicious import Calls
-from tests.model_files import entries_of, whole_file, with_entries
+from tests.model_files import entries_of, whole_file, with_entries, zipped
 
 
 class Storage:
@@ -56,6 +56,10 @@ def _moments(state):
     return state["state"][min(state["state"])]
 
 
+def _group(state):
+    return state["param_groups"][0]
+
+
 def with_moments(change):
     state = state_of("policy.optimizer.pth")
     change(state)
@@ -93,6 +97,11 @@ def _views():
         ("of no kind", view(Storage(16, kind=Calls)), "plain numbers"),
         ("with hooks", view(whole, hooks=OrderedDict(a=1)), "with hooks"),
         ("with flags", view(whole, grad=3), "with attributes"),
+        (
+            "of two kinds",
+            [view(whole), view(Storage(16, kind=th.IntStorage))],
+            "storage 0 is of two kinds",
+        ),
     ):
         storages = {"0": b"\0" * 64, "1": b"\0" * 4}
         content = torch_file(OrderedDict(log_std=tensor), storages)
@@ -104,6 +113,7 @@ def _views():
 def _others():
     attributes = OrderedDict()
     attributes.further = 1
+    yield "tensors: thrown away", _with_a_call_in_passing(2**40), "throws the result away"
     metadata = OrderedDict()
     metadata._metadata = {"": "text"}
     sparse = th.sparse_coo_tensor(th.zeros((1, 1), dtype=th.long), th.ones(1), (10,))
@@ -138,6 +148,16 @@ def _others():
     yield "variables", value, "no variables beside its policy's"
 
 
+def _with_a_call_in_passing(n_bytes):
+    """A call that torch allows, and nobody sees: of a bytearray, before the tensors."""
+    inside = entries_of(entries_of(whole_file())["policy.pth"])
+    name = next(name for name in inside if name.endswith("data.pkl"))
+    call = b"c__builtin__\nbytearray\n" + pickle.LONG1 + b"\x06" + n_bytes.to_bytes(6, "little")
+    data = inside[name]
+    inside[name] = data[:2] + call + pickle.TUPLE1 + pickle.REDUCE + pickle.POP + data[2:]
+    return with_entries(policy__pth=zipped(inside))
+
+
 def _misfits():
     policy = state_of("policy.pth")
     first = next(iter(policy))
@@ -153,6 +173,10 @@ def _misfits():
         ("moment", lambda s: _moments(s).update(exp_avg=th.zeros(9)), "exp_avg of parameter"),
         ("huge moment", lambda s: _moments(s).update(exp_avg=th.zeros(10**6)), "of parameter"),
         ("dict as moment", lambda s: _moments(s).update(step={}), "step of parameter"),
+        ("text as moment", lambda s: _moments(s).update(step="1"), "step of parameter"),
+        ("no rate", lambda s: s["param_groups"][0].pop("lr"), "must have a setting lr"),
+        ("NaN", lambda s: _group(s).update(eps=float("nan")), "must have a setting eps"),
+        ("three betas", lambda s: _group(s).update(betas=(0.9,) * 3), "must have a setting betas"),
         ("no parameter", lambda s: s["state"].update({99: {}}), "a state of no parameter: 99"),
         ("state of text", lambda s: s["state"].update({0: "text"}), "a state of no parameter: 0"),
         ("groups", lambda s: s["param_groups"].append({}), "other groups of parameters"),

@@ -187,6 +187,16 @@ def made_by_opcodes(canary):
         "NEWOBJ": consumed(pickle.NEWOBJ),
         "NEWOBJ_EX": consumed(pickle.EMPTY_DICT + pickle.NEWOBJ_EX),
         "result thrown away": system + call + pickle.POP + listed,
+        "result thrown away beside a sound value": system
+        + call
+        + pickle.POP
+        + pickle.EMPTY_DICT
+        + text("net_arch")
+        + pickle.EMPTY_LIST
+        + pickle.BININT1
+        + b"\x04"
+        + pickle.APPEND
+        + pickle.SETITEM,
         "call inside a memo": pickle.MARK
         + system
         + call

@@ -4,6 +4,7 @@ import io
 import json
 import math
 import pickle
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -122,6 +123,9 @@ GOOD = pack([np.zeros(3)])
         Packed(b'{"scalar": ["O", 1]}', GOOD.npz),
         Packed(b'{"scalar": ["nothing", 1]}', GOOD.npz),
         Packed(b'{"scalar": 3}', GOOD.npz),
+        Packed(b'{"scalar": ["i1", 3000]}', GOOD.npz),
+        Packed(b'{"scalar": ["f8", [1, 2]]}', GOOD.npz),
+        Packed(b'[{"array": 0}, {"array": 0}]', GOOD.npz),
         Packed(b'{"dict": [1]}', GOOD.npz),
         Packed(b"[" * 100_000, GOOD.npz),
         Packed(GOOD.json, b""),
@@ -146,6 +150,25 @@ def test_canary_fires_where_pickle_is_read():
     pickle.loads(pickle.dumps(Canary()))
     assert FIRED
     FIRED.clear()
+
+
+def test_member_that_says_it_is_small_is_not_unfolded():
+    """NumPy would ask for all of it, and get it."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a0.npy", bytes(200 * 2**20))
+    lying = file.getvalue().replace((200 * 2**20).to_bytes(4, "little"), b"\x64\0\0\0")
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="not JSON and arrays"):
+        unpack(Packed(b'{"array": 0}', lying))
+    assert tracemalloc.get_traced_memory()[1] < 20 * 2**20
+    tracemalloc.stop()
+
+
+def test_long_json_is_not_read(monkeypatch):
+    monkeypatch.setattr(plain_data, "MOST_TEXT", 100)
+    with pytest.raises(ValueError, match="JSON of more than 100 bytes"):
+        unpack(Packed(b"[" + b"1," * 100 + b"1]", GOOD.npz))
 
 
 def test_arrays_that_unfold_to_more_than_is_allowed_are_refused(monkeypatch):

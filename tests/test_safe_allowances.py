@@ -1,5 +1,6 @@
 """trusted=False: what the user allows or replaces, beyond the list."""
 
+import inspect
 import io
 
 import cloudpickle
@@ -8,7 +9,7 @@ import pytest
 from gymnasium import spaces
 
 import tests.policies_under_test
-from sb3_trpo import TRPO
+from sb3_trpo import TRPO, MaskableTRPO, RecurrentTRPO
 from tests.model_files import (
     saved,
     small_model,
@@ -86,10 +87,27 @@ def test_class_with_its_code_in_the_file_is_replaced_by_the_users():
     )
 
 
-@pytest.mark.parametrize("allow", [[3], ["name"], [Halving(1.0)]])
+@pytest.mark.parametrize(
+    "allow",
+    [[3], ["name"], [Halving(1.0)], "name", {"a.b": 3}, {3: Halving}, Halving, None, 3],
+)
 def test_allow_is_of_classes_and_functions(allow):
-    with pytest.raises(ValueError, match="allow must hold classes or functions"):
+    with pytest.raises(ValueError, match="allow must (hold classes|be a list of classes)"):
         untrusted(whole_file(), allow=allow)
+
+
+@pytest.mark.parametrize("trusted", ["False", "no", None, 0, 1])
+def test_trusted_is_true_or_false_and_nothing_that_looks_like_it(trusted):
+    with pytest.raises(ValueError, match="trusted must be a bool, got"):
+        TRPO.load(io.BytesIO(whole_file()), device="cpu", trusted=trusted)
+
+
+@pytest.mark.parametrize("cls", [TRPO, MaskableTRPO, RecurrentTRPO])
+def test_trust_is_an_argument_of_all_classes_by_keyword_and_documented(cls):
+    parameter = inspect.signature(cls.load).parameters["trusted"]
+    assert parameter.kind is parameter.KEYWORD_ONLY
+    assert parameter.default is True
+    assert "the default does what SB3 does" in cls.load.__doc__
 
 
 def test_allow_is_for_files_that_are_not_trusted():

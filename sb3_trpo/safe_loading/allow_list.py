@@ -106,27 +106,20 @@ class Vouched:
     """
 
     def __init__(self, allow: Iterable[Any] | Mapping[str, Any]) -> None:
-        pairs: list[tuple[str, Any]] = []
-        if isinstance(allow, Mapping):
-            pairs.extend(allow.items())
-            if not all(isinstance(name, str) and callable(thing) for name, thing in pairs):
+        if not isinstance(allow, Iterable):  # a class by itself, for one
+            raise ValueError(f"allow must be a list of classes or functions, got {allow!r}")
+        pairs = list(allow.items()) if isinstance(allow, Mapping) else [("", x) for x in allow]
+        self._things: dict[str, Any] = {}
+        for name, thing in pairs:
+            if not (callable(thing) and hasattr(thing, "__qualname__") and isinstance(name, str)):
                 raise ValueError(
-                    "allow must be a dict from names in the file to classes or functions, got "
-                    f"{allow!r}"
+                    "allow must hold classes or functions, or be a dict from the names in the "
+                    f"file to them, got {thing!r}"
                 )
-        elif not isinstance(allow, Iterable):
-            raise ValueError(f"allow must be classes and functions, or a dict, got {allow!r}")
-        else:
-            for thing in allow:
-                if not (callable(thing) and hasattr(thing, "__qualname__")):
-                    raise ValueError(
-                        "allow must hold classes or functions, or be a dict from the names in the "
-                        f"file to them, got {thing!r}"
-                    )
-                # By its short name, too, under which it is pickled by value.
-                pairs.append((f"{thing.__module__}.{thing.__name__}", thing))
-                pairs.append((name_of(thing), thing))
-        self._things = dict(pairs)
+            # By its short name, too, under which it is pickled by value.
+            short = f"{thing.__module__}.{thing.__name__}"
+            for known in (name,) if name else (short, name_of(thing)):
+                self._things[known] = thing
 
     def get(self, name: str) -> Any:
         """

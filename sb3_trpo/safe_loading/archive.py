@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from sb3_trpo.safe_loading.limits import (
-    MAX_EXPANSION,
     MAX_HEADERS,
-    MAX_UNPACKED_SLACK,
     MIB,
+    Budget,
     Refused,
     printable,
 )
@@ -37,7 +36,7 @@ _ENCRYPTED = 0x1
 _CENTRAL_HEADER = b"PK\x01\x02"
 
 
-def unpacked(raw: bytes, *, max_entries: int) -> dict[str, bytes]:
+def unpacked(raw: bytes, budget: Budget, *, max_entries: int) -> dict[str, bytes]:
     """
     Read all entries of a zip, or refuse it.
 
@@ -46,6 +45,7 @@ def unpacked(raw: bytes, *, max_entries: int) -> dict[str, bytes]:
     are.
 
     :param raw: the zip
+    :param budget: what it may unpack to
     :param max_entries: most entries
     :return: names to contents, in the order of the archive
     :raises Refused: says what is wrong
@@ -56,9 +56,10 @@ def unpacked(raw: bytes, *, max_entries: int) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             entries = archive.infolist()
-            _check_entries(entries, len(raw), max_entries)
+            _check_entries(entries, max_entries)
+            budget.unpack(sum(entry.file_size for entry in entries))
             _check_places(entries, raw, archive.start_dir)
-            return {entry.filename: _content(archive, entry) for entry in entries}
+            return {entry.filename: content_of(archive, entry) for entry in entries}
     except Refused:
         raise
     except READ_ERRORS as error:
@@ -79,7 +80,7 @@ def packed(entries: dict[str, bytes]) -> bytes:
     return file.getvalue()
 
 
-def _check_entries(entries: list[zipfile.ZipInfo], n_bytes: int, max_entries: int) -> None:
+def _check_entries(entries: list[zipfile.ZipInfo], max_entries: int) -> None:
     if len(entries) > max_entries:
         raise Refused(f"it has {len(entries)} entries, of {max_entries} allowed")
     seen = set()
@@ -90,9 +91,6 @@ def _check_entries(entries: list[zipfile.ZipInfo], n_bytes: int, max_entries: in
         if entry.filename in seen:
             raise Refused(f"it has two entries {entry.filename!r}")
         seen.add(entry.filename)
-    n_unpacked = sum(entry.file_size for entry in entries)
-    if n_unpacked > MAX_EXPANSION * n_bytes + MAX_UNPACKED_SLACK:
-        raise Refused(f"its {n_bytes:,} bytes unpack to {n_unpacked:,}")
 
 
 def _fault(entry: zipfile.ZipInfo) -> str:
@@ -127,11 +125,16 @@ def _places(entries: list[zipfile.ZipInfo], raw: bytes) -> Iterator[tuple[int, i
         yield start, start + _LOCAL_HEADER.size + sum(lengths) + entry.compress_size
 
 
-def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+def content_of(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     """
-    Read in pieces: asked for all, zipfile unpacks a bomb before it looks at the size.
+    Read an entry in pieces: asked for all, zipfile unpacks a bomb before it looks at the size.
 
     It compares the checksum when it comes to the end.
+
+    :param archive: the zip
+    :param entry: of it, of a size that was looked at
+    :return: as many bytes as the entry says
+    :raises Refused: it has fewer
     """
     pieces, n_left = [], entry.file_size
     with archive.open(entry) as file:

@@ -104,16 +104,27 @@ def _is_arrays(value: Any, _: Vouched) -> bool:
     )
 
 
-def _is_statistics(value: Any, _: Vouched) -> bool:
-    if value is None:
-        return True
-    if not isinstance(value, deque) or len(value) > _MOST_EPISODES:
-        return False
-    episodes = [x if isinstance(x, dict) else {"": x} for x in value]
-    return all(
-        isinstance(name, str) and len(name) <= _LONGEST_NAME and isinstance(x, (Real, np.bool_))
-        for episode in episodes
-        for name, x in episode.items()
+def _is_buffer_of(check: Callable[[Any], bool]) -> Check:
+    def is_buffer(value: Any, _: Vouched) -> bool:
+        is_short = isinstance(value, deque) and len(value) <= _MOST_EPISODES
+        return value is None or (is_short and all(check(part) for part in value))
+
+    return is_buffer
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (Real, np.bool_))
+
+
+def _is_episode(value: Any) -> bool:
+    """Return and length are what ``learn`` logs."""
+    return (
+        isinstance(value, dict)
+        and value.keys() >= {"r", "l"}
+        and all(
+            isinstance(name, str) and len(name) <= _LONGEST_NAME and _is_number(number)
+            for name, number in value.items()
+        )
     )
 
 
@@ -139,23 +150,35 @@ RULES: dict[str, Rule] = {
     "policy_kwargs": Rule(_is_policy_kwargs, "arguments of a policy"),
     "action_noise": Rule(_is_none, "None"),
     **dict.fromkeys(("observation_space", "action_space"), Rule(_is_space, "a space")),
-    **dict.fromkeys(STATISTICS, Rule(_is_statistics, "a deque", can_be_left_out=True)),
+    "ep_info_buffer": Rule(_is_buffer_of(_is_episode), "episodes", can_be_left_out=True),
+    "ep_success_buffer": Rule(_is_buffer_of(_is_number), "a deque", can_be_left_out=True),
     **dict.fromkeys(OBSERVATIONS, Rule(_is_arrays, "arrays", can_be_left_out=True)),
 }
+
+
+def check_name(name: str) -> None:
+    """
+    Refuse attributes of which nothing is made at all.
+
+    :param name: of the attribute
+    :raises Refused: TRPO has no such attribute, or makes its own
+    """
+    if name in NOT_TAKEN:
+        raise Refused("it is not taken from files")
+    if name not in RULES:
+        raise Refused("TRPO has no such attribute")
 
 
 def check_attribute(name: str, value: Any, vouched: Vouched) -> None:
     """
     Refuse what a model must not get from a file.
 
-    :param name: of the attribute
+    :param name: one of the rules'
     :param value: from JSON, or made by the list
     :param vouched: what the user allows beyond the list
-    :raises Refused: TRPO has no such attribute, or it may not be this
+    :raises Refused: it may not be this
     """
-    rule = RULES.get(name)
-    if rule is None:
-        raise Refused("TRPO has no such attribute")
+    rule = RULES[name]
     try:
         is_accepted = rule.accepts(value, vouched)
     except OverflowError:  # an integer that is no float

@@ -1,10 +1,10 @@
 """From the tree of a pickle to objects: known classes by known ways, and nothing else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 from sb3_trpo.safe_loading.allow_list import Vouched, is_listed, listed, name_of
-from sb3_trpo.safe_loading.limits import Refused, printable
+from sb3_trpo.safe_loading.limits import MAX_COPIES, Refused, printable
 from sb3_trpo.safe_loading.nodes import Global, Items, Made, Mapping, Node, Persistent, Tree
 
 _BY_VALUE = "cloudpickle.cloudpickle."
@@ -23,6 +23,8 @@ class Builder:
     def __init__(self, tree: Tree, makers: "dict[str, Maker]", vouched: Vouched) -> None:
         self._tree, self._makers, self.vouched = tree, makers, vouched
         self._made: dict[int, Any] = {}
+        self._n_copied = 0
+        self._functions = _states_of_functions(tree)
 
     def result(self) -> Any:
         """
@@ -61,6 +63,17 @@ class Builder:
         kind = {Items: "a set", Persistent: "a storage"}[type(node)]
         raise Refused(f"{kind} is not on the list")
 
+    def copy(self, n_bytes: int) -> None:
+        """
+        Pay for an array: many may be made of the same bytes.
+
+        :param n_bytes: of the array
+        :raises Refused: the arrays are much larger than the pickle
+        """
+        self._n_copied += n_bytes
+        if self._n_copied > MAX_COPIES * self._tree.n_bytes:
+            raise Refused(f"arrays of more than {self._n_copied:,} bytes are not on the list")
+
     def dict_of(self, pairs: list[tuple[Node, Node]]) -> dict[Any, Any]:
         """
         Make a dict.
@@ -72,8 +85,8 @@ class Builder:
         result: dict[Any, Any] = {}
         for key_node, value in pairs:
             key = self.build(key_node)
-            if not isinstance(key, (str, int, float)) or key in result:
-                raise Refused("a dict has a key that is no text or number, or that comes twice")
+            if not is_key(key) or key in result:
+                raise Refused("a dict has a key that is no text or small number, or comes twice")
             result[key] = self.build(value)
         return result
 
@@ -82,11 +95,11 @@ class Builder:
         return listed(name) if vouched is None else vouched
 
     def _called(self, call: Made) -> Any:
-        by_value = _name_by_value(self._tree, call)
+        by_value = _name_by_value(self._functions, call)
         if by_value is not None:
             return self._replaced(by_value)
         if isinstance(call.function, Made):  # an object of a class that is stored with its code?
-            cls = _name_by_value(self._tree, call.function)
+            cls = _name_by_value(self._functions, call.function)
             if cls is None:
                 raise Refused(_NO_CLASS)
             return self._vouched_object(self._replaced(cls), call)
@@ -133,28 +146,46 @@ class Builder:
 Maker: TypeAlias = Callable[[Builder, Made], Any]
 
 
-def _name_by_value(tree: Tree, call: Made) -> str | None:
+def is_key(key: Any) -> bool:
+    """
+    Tell whether something may be a key: text, whose hash is random, or a number that is small.
+
+    Large integers can be chosen to have the same hash, and a dict of them takes time without end.
+
+    :param key: of a dict
+    :return: True if so
+    """
+    return isinstance(key, str) or (type(key) is int and abs(key) < 2**31)
+
+
+def _name_by_value(functions: dict[int, tuple[Node, ...]], call: Made) -> str | None:
     """Return the name of a class or function that cloudpickle stored with its code."""
     if isinstance(call.function, Made):
         is_function = call.function.name == f"{_BY_VALUE}_builtin_type"  # cloudpickle < 2
         return "a function" if is_function else None
     if call.name == f"{_BY_VALUE}_make_skeleton_class" and len(call.arguments) > 3:
-        name, module = call.arguments[1], _texts(call.arguments[3]).get("__module__")
+        name, module = call.arguments[1], dict(_texts(call.arguments[3])).get("__module__")
         return f"{module}.{name}" if isinstance(name, str) else "a class"
     if call.name != f"{_BY_VALUE}_make_function":
         return None
-    for other in tree.calls:  # its name comes with its state
-        if other.name == f"{_BY_VALUE}_function_setstate" and len(other.arguments) == 2:
-            target, states = other.arguments
-            if target is call and isinstance(states, tuple):
-                named = {key: text for state in states for key, text in _texts(state).items()}
-                return f"{named.get('__module__')}.{named.get('__qualname__')}"
-    return "a function"
+    named = {key: text for state in functions.get(id(call), ()) for key, text in _texts(state)}
+    return f"{named.get('__module__')}.{named.get('__qualname__')}" if named else "a function"
 
 
-def _texts(node: Node) -> dict[str, str]:
+def _states_of_functions(tree: Tree) -> dict[int, tuple[Node, ...]]:
+    """Find what functions with their code would be told to become: their names are in it."""
+    found: dict[int, tuple[Node, ...]] = {}
+    for call in tree.calls:
+        if call.name == f"{_BY_VALUE}_function_setstate" and len(call.arguments) == 2:
+            target, states = call.arguments
+            if isinstance(states, tuple):
+                found.setdefault(id(target), states)
+    return found
+
+
+def _texts(node: Node) -> Iterator[tuple[str, str]]:
     pairs = node.pairs if isinstance(node, Mapping) else []
-    return {k: v for k, v in pairs if isinstance(k, str) and isinstance(v, str)}
+    return ((k, v) for k, v in pairs if isinstance(k, str) and isinstance(v, str))
 
 
 def attributes_of(builder: Builder, call: Made) -> dict[str, Any]:

@@ -155,23 +155,37 @@ def _check_optimizer(outline: Any, saved: dict[Any, Any]) -> None:
             raise Refused("policy.optimizer.pth is of another number of parameters")
         if not all(type(index) is int for index in indices):
             raise Refused("policy.optimizer.pth names parameters by what is no number")
-        _check_settings(group)
+        _check_settings(group, mine)
         shapes.update(zip(indices, (tuple(p.shape) for p in mine["params"]), strict=True))
     for index, moments in state.items():
         if index not in shapes or not isinstance(moments, dict):
             raise Refused(f"policy.optimizer.pth has a state of no parameter: {printable(index)}")
         for name, value in moments.items():
             is_scalar = not isinstance(value, Tensor) or value.shape in ((), (1,))
-            if isinstance(value, (dict, list)) or not (is_scalar or value.shape == shapes[index]):
+            is_number = isinstance(value, (Tensor, bool, int, float)) or value is None
+            if not is_number or not (is_scalar or value.shape == shapes[index]):
                 raise Refused(
                     f"policy.optimizer.pth does not fit the policy: {printable(name)} of "
                     f"parameter {index} must be of shape {shapes[index]}"
                 )
 
 
-def _check_settings(group: dict[Any, Any]) -> None:
+def _check_settings(group: dict[Any, Any], mine: dict[str, Any]) -> None:
     for name, value in group.items():
-        parts = value if isinstance(value, list) else [value]
+        parts = value if isinstance(value, (list, tuple)) else (value,)
         is_plain = all(x is None or isinstance(x, (bool, int, float)) for x in parts)
         if name != "params" and not (isinstance(name, str) and is_plain):
             raise Refused(f"policy.optimizer.pth has a setting {printable(name)} that is no number")
+    for name, value in mine.items():
+        if _kind(value) == "other" or name == "params":  # flags, which have defaults
+            continue
+        if _kind(group.get(name)) != _kind(value):
+            raise Refused(f"policy.optimizer.pth must have a setting {name} like {value}")
+
+
+def _kind(setting: Any) -> Any:
+    """Tell numbers, pairs of them and what is neither apart."""
+    if isinstance(setting, (list, tuple)):
+        return [_kind(part) for part in setting]
+    is_number = isinstance(setting, (int, float)) and not isinstance(setting, bool)
+    return "number" if is_number and math.isfinite(setting) else "other"

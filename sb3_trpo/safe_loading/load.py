@@ -80,7 +80,7 @@ def inert(
     values |= {name: value for name, value in given.items() if name in values}
     with errors_named(path):
         check_sizes(file, {**values, **changed}, env)
-    return InertFile(_NamedBytes(_zip(file, values), path), {**values, **given})
+        return InertFile(_NamedBytes(_zip(file, values), path), {**values, **given})
 
 
 class _NamedBytes(io.BytesIO):
@@ -144,7 +144,7 @@ def _zip(file: ModelFile, values: dict[str, Any]) -> bytes:
     entries = {"data": json.dumps(plain).encode()}
     for name, content in file.entries.items():
         if name in file.tensors:
-            entries[name] = file.tensors[name].data
+            entries[name] = file.tensors[name].written()
         elif name == "system_info.txt":
             entries[name] = _readable(content)  # which load prints on request
         elif name != "data":

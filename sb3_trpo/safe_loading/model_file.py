@@ -16,8 +16,10 @@ from sb3_trpo.safe_loading.attributes import (
     RULES,
     STATISTICS,
     check_attribute,
+    check_name,
 )
 from sb3_trpo.safe_loading.limits import (
+    MAX_ATTRIBUTES,
     MAX_DATA_BYTES,
     MAX_ENTRIES,
     MAX_FILE_BYTES,
@@ -124,10 +126,10 @@ def read_model_file(raw: bytes, vouched: Vouched, replaced: frozenset[str]) -> M
     :return: its parts, refused ones among them
     :raises Refused: it is no zip of a model at all
     """
-    entries = unpacked(raw, max_entries=MAX_ENTRIES)
+    budget = Budget(len(raw))
+    entries = unpacked(raw, budget, max_entries=MAX_ENTRIES)
     if "data" not in entries:
         raise Refused("it is damaged, or no model of Stable-Baselines3: it has no entry 'data'")
-    budget = Budget()
     attributes = {
         name: Attribute(is_left_out=True)
         if name in replaced
@@ -161,14 +163,10 @@ def _attribute(name: str, stored: Any, vouched: Vouched, budget: Budget) -> Attr
     can_be_left_out = name in NOT_TAKEN or (name in RULES and RULES[name].can_be_left_out)
     names: tuple[str, ...] = ()
     try:
-        value = stored
-        if is_pickle:
-            tree = _tree(stored[PICKLED], budget)
-            names = tree.names
-            # Of what is not taken, no object is made, either.
-            value = None if name in NOT_TAKEN else object_of(tree, vouched)
-        if name in NOT_TAKEN:
-            raise Refused("it is not taken from files")
+        tree = _tree(stored[PICKLED], budget) if is_pickle else None
+        names = tree.names if tree else ()
+        check_name(name)
+        value = object_of(tree, vouched) if tree else stored
         check_attribute(name, value, vouched)
     except Refused as error:
         return Attribute(None, names, is_pickle, str(error), can_be_left_out)
@@ -194,6 +192,8 @@ def _json(data: bytes) -> dict[str, Any]:
         raise Refused(f"its entry 'data' is no JSON: {printable(error)}") from error
     if not isinstance(found, dict):
         raise Refused("its entry 'data' is no JSON of attributes")
+    if len(found) > MAX_ATTRIBUTES:
+        raise Refused(f"its entry 'data' has more than {MAX_ATTRIBUTES} attributes")
     return found
 
 

@@ -95,11 +95,13 @@ class Tree:
     :param root: of the tree
     :param names: of all that would be imported, each once
     :param calls: all that would be called, also where the result is not part of the tree
+    :param n_bytes: of the pickle
     """
 
     root: Node
     names: tuple[str, ...]
     calls: tuple[Made, ...]
+    n_bytes: int
 
 
 _LEAVES = frozenset((type(None), bool, int, float, str, bytes, Global))
@@ -140,6 +142,26 @@ def check_size(root: Node) -> None:
             )
         measures[id(node)] = size, depth
         to_do.pop()
+
+
+def used(roots: list[Node]) -> tuple[set[int], set[str]]:
+    """
+    Find what is part of a tree.
+
+    :param roots: of the tree
+    :return: ids of its nodes, and the names in it
+    """
+    ids: set[int] = set()
+    names: set[str] = set()
+    to_do = list(roots)
+    while to_do:
+        node = to_do.pop()
+        if isinstance(node, Global):
+            names.add(str(node))
+        elif type(node) not in _LEAVES and id(node) not in ids:
+            ids.add(id(node))
+            to_do.extend(_children(node))
+    return ids, names
 
 
 def _children(node: Node) -> Iterator[Node]:

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 
 from sb3_trpo.safe_loading.builder import Builder, Maker
-from sb3_trpo.safe_loading.limits import Refused
+from sb3_trpo.safe_loading.limits import MAX_AXES, Refused
 from sb3_trpo.safe_loading.nodes import Global, Made
 
 # Booleans, integers and floats of up to 8 bytes: no objects, structures, texts or dates.
 _KIND = re.compile(r"b1|[iu][1248]|f[248]")
 _PLAIN_STATE = (None, None, None, -1, -1, 0)  # of a type without fields and without metadata
 _ARRAY_STATE_VERSION = 1
-_MOST_AXES = 8
 
 
 def _dtype(_: Builder, call: Made) -> np.dtype[Any]:
@@ -38,14 +37,14 @@ def _scalar(builder: Builder, call: Made) -> Any:
     if call.is_new or call.states or len(call.arguments) != 2:
         raise Refused("a NumPy number made in another way than NumPy does is not on the list")
     dtype, content = builder.build(call.arguments[0]), call.arguments[1]
-    return array_of(content, dtype, ())[()]
+    return array_of(builder, content, dtype, ())[()]
 
 
 def _from_buffer(builder: Builder, call: Made) -> np.ndarray:
     if call.is_new or call.states or len(call.arguments) != 4:
         raise Refused("an array made in another way than NumPy does is not on the list")
     content, dtype, shape, order = call.arguments
-    return array_of(content, builder.build(dtype), shape, order)
+    return array_of(builder, content, builder.build(dtype), shape, order)
 
 
 def _reconstruct(builder: Builder, call: Made) -> np.ndarray:
@@ -59,13 +58,17 @@ def _reconstruct(builder: Builder, call: Made) -> np.ndarray:
     if len(states[0]) != 5 or states[0][0] != _ARRAY_STATE_VERSION:
         raise Refused("an array with another state than NumPy's is not on the list")
     _, shape, dtype, is_fortran, content = states[0]
-    return array_of(content, builder.build(dtype), shape, "F" if is_fortran is True else "C")
+    order = "F" if is_fortran is True else "C"
+    return array_of(builder, content, builder.build(dtype), shape, order)
 
 
-def array_of(content: Any, dtype: Any, shape: Any, order: Any = "C") -> np.ndarray:
+def array_of(
+    builder: Builder, content: Any, dtype: Any, shape: Any, order: Any = "C"
+) -> np.ndarray:
     """
     Make an array of bytes that are there, and of no others.
 
+    :param builder: of the tree
     :param content: its bytes
     :param dtype: plain numbers
     :param shape: of the array
@@ -76,10 +79,11 @@ def array_of(content: Any, dtype: Any, shape: Any, order: Any = "C") -> np.ndarr
     if not (isinstance(content, bytes) and isinstance(dtype, np.dtype)):
         raise Refused("an array of objects is not on the list")
     is_shape = isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape)
-    if not is_shape or len(shape) > _MOST_AXES or order not in ("C", "F"):
+    if not is_shape or len(shape) > MAX_AXES or order not in ("C", "F"):
         raise Refused("an array of that shape is not on the list")
     if math.prod(shape) * dtype.itemsize != len(content):
         raise Refused(f"an array of shape {shape} has {len(content):,} bytes")
+    builder.copy(len(content))
     return np.frombuffer(content, dtype).reshape(shape, order=order).copy()
 
 

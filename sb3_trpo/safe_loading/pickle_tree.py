@@ -21,6 +21,7 @@ from sb3_trpo.safe_loading.nodes import (
     Persistent,
     Tree,
     check_size,
+    used,
 )
 
 
@@ -38,12 +39,46 @@ def read_pickle(data: bytes, budget: Budget, *, with_storages: bool = False) -> 
     try:
         root = machine.run()
         check_size(root)
+        _check_used(root, machine)
     except Refused as error:
         names = ", ".join(printable(name) for name in list(machine.names)[:5])
         raise Refused(f"{error}{f' (it names {names})' if names else ''}") from error
     except (ValueError, IndexError, KeyError, OverflowError) as error:
         raise Refused(f"it is a damaged pickle: {printable(error)}") from error
-    return Tree(root, tuple(machine.names), tuple(machine.calls))
+    return Tree(root, tuple(machine.names), tuple(machine.calls), len(data))
+
+
+_SETTERS = tuple(
+    f"cloudpickle.{module}.{name}_setstate"
+    for module in ("cloudpickle", "cloudpickle_fast")
+    for name in ("_function", "_class")
+)
+_BY_VALUE = tuple(
+    f"cloudpickle.cloudpickle.{name}" for name in ("_make_function", "_make_skeleton_class")
+)
+
+
+def _check_used(root: Node, machine: "_Machine") -> None:
+    """
+    Refuse what is named or called in passing: it would be run where the file is trusted.
+
+    Only cloudpickle does so, to tell a function or a class with its code what else it is.
+    """
+    setters = [call for call in machine.calls if _is_setter(call)]
+    ids, names = used([root, *setters])
+    for call in machine.calls:
+        if id(call) not in ids:
+            raise Refused(f"it calls {printable(call.name)!r} and throws the result away")
+    for name in machine.names:
+        if name not in names:
+            raise Refused(f"it names {printable(name)!r} and does not use it")
+
+
+def _is_setter(call: Made) -> bool:
+    target = call.arguments[0] if call.arguments else None
+    if call.name not in _SETTERS or not isinstance(target, Made):
+        return False
+    return target.name in _BY_VALUE or isinstance(target.function, Made)
 
 
 class _Machine:

@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium import spaces
 
 from sb3_trpo.safe_loading.builder import Builder, Maker, attributes_of
-from sb3_trpo.safe_loading.limits import Refused, printable
+from sb3_trpo.safe_loading.limits import MAX_AXES, Refused, printable
 from sb3_trpo.safe_loading.nodes import Made, Mapping, Node
 
 Space = spaces.Space[Any]
@@ -34,6 +34,7 @@ def _space(builder: Builder, call: Made) -> Space:
         named = ", ".join(printable(name) for name in sorted(map(str, unknown)))
         raise Refused(f"a {kind} space with the attribute {named} is not on the list")
     try:
+        builder.copy(sum(x.nbytes for x in attributes.values() if isinstance(x, np.ndarray)))
         space = _CONSTRUCTORS[kind](attributes)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise Refused(f"a {kind} space of these numbers is not one: {printable(error)}") from error
@@ -127,6 +128,8 @@ def _multi_discrete(attributes: dict[str, Any]) -> Space:
 def _multi_binary(attributes: dict[str, Any]) -> Space:
     n = attributes["n"]
     if isinstance(n, (tuple, list)):
+        if len(n) > MAX_AXES:
+            raise ValueError("it has too many axes")
         return spaces.MultiBinary([_whole(axis) for axis in n])
     return spaces.MultiBinary(_whole(n))
 

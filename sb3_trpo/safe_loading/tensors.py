@@ -1,12 +1,18 @@
 """The tensors of a ``.pth`` entry: their shapes, read without torch, and the entry written anew."""
 
+import io
 import math
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sb3_trpo.safe_loading.archive import packed, unpacked
+import torch as th
+
+from sb3_trpo.safe_loading.archive import unpacked
+from sb3_trpo.safe_loading.builder import is_key
 from sb3_trpo.safe_loading.limits import (
+    MAX_AXES,
     MAX_TENSOR_ENTRIES,
     MAX_VIEWS,
     Budget,
@@ -16,16 +22,21 @@ from sb3_trpo.safe_loading.limits import (
 from sb3_trpo.safe_loading.nodes import Global, Made, Mapping, Node, Persistent
 from sb3_trpo.safe_loading.pickle_tree import read_pickle
 
-_ITEM_BYTES = {
-    **dict.fromkeys(("DoubleStorage", "LongStorage"), 8),
-    **dict.fromkeys(("FloatStorage", "IntStorage"), 4),
-    **dict.fromkeys(("HalfStorage", "BFloat16Storage", "ShortStorage"), 2),
-    **dict.fromkeys(("CharStorage", "ByteStorage", "BoolStorage"), 1),
+_DTYPES = {
+    "DoubleStorage": th.float64,
+    "FloatStorage": th.float32,
+    "HalfStorage": th.float16,
+    "BFloat16Storage": th.bfloat16,
+    "LongStorage": th.int64,
+    "IntStorage": th.int32,
+    "ShortStorage": th.int16,
+    "CharStorage": th.int8,
+    "ByteStorage": th.uint8,
+    "BoolStorage": th.bool,
 }
 _LOCATIONS = ("cpu", "cuda", "mps", "xpu", "hpu", "npu")
 _TENSOR = "torch._utils._rebuild_tensor_v2"
 _PARAMETER = "torch._utils._rebuild_parameter"
-_MOST_AXES = 8
 
 
 @dataclass(frozen=True)
@@ -35,10 +46,16 @@ class Tensor:
 
     :param shape: its sizes
     :param kind: of its numbers, as torch names their storage
+    :param storage: the entry with its numbers
+    :param offset: of its first number there
+    :param strides: between its numbers
     """
 
     shape: tuple[int, ...]
     kind: str
+    storage: str
+    offset: int
+    strides: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -46,12 +63,57 @@ class TensorFile:
     """
     A ``.pth`` entry.
 
-    :param content: dicts and lists as in the entry, with :class:`Tensor` in place of tensors
-    :param data: the entry, with nothing in it but what was looked at
+    :param content: as in the entry, with :class:`Tensor` in place of tensors
+    :param storages: names to the bytes of their numbers
     """
 
     content: Any
-    data: bytes
+    storages: dict[str, bytes]
+
+    def written(self) -> bytes:
+        """
+        Write the entry anew: torch reads a pickle of its own, and not one byte of the file's.
+
+        What it reads again would run what was thrown away in between, and so was not looked at.
+
+        :return: what ``torch.save`` makes of the content
+        """
+        memory = {
+            name: _memory(self.storages[name], kind)
+            for name, kind in {t.storage: t.kind for t in _tensors_in(self.content)}.items()
+        }
+        file = io.BytesIO()
+        th.save(_with_tensors(self.content, memory), file)
+        return file.getvalue()
+
+
+def _tensors_in(content: Any) -> Iterator[Tensor]:
+    if isinstance(content, Tensor):
+        yield content
+    elif isinstance(content, (dict, list, tuple)):
+        for part in content.values() if isinstance(content, dict) else content:
+            yield from _tensors_in(part)
+
+
+def _memory(content: bytes, kind: str) -> th.Tensor:
+    if not content:
+        return th.empty(0, dtype=_DTYPES[kind])
+    return th.frombuffer(bytearray(content), dtype=_DTYPES[kind])
+
+
+def _with_tensors(content: Any, memory: dict[str, th.Tensor]) -> Any:
+    if isinstance(content, Tensor):
+        return memory[content.storage].as_strided(content.shape, content.strides, content.offset)
+    if isinstance(content, dict):
+        parts = {name: _with_tensors(part, memory) for name, part in content.items()}
+        if not isinstance(content, OrderedDict):
+            return parts
+        ordered = OrderedDict(parts)
+        vars(ordered).update(vars(content))  # the versions of modules
+        return ordered
+    if isinstance(content, (list, tuple)):
+        return type(content)(_with_tensors(part, memory) for part in content)
+    return content
 
 
 def read_tensors(data: bytes, budget: Budget) -> TensorFile:
@@ -59,13 +121,13 @@ def read_tensors(data: bytes, budget: Budget) -> TensorFile:
     Read what ``torch.save`` wrote, as far as it is tensors in dicts and lists.
 
     :param data: the entry
-    :param budget: what its pickle may cost
-    :return: its content; ``torch.load(weights_only=True)`` reads the tensors
+    :param budget: what it may cost
+    :return: its content
     :raises Refused: it is damaged, holds something else, or tensors larger than their storages
     """
     if not data.startswith(b"PK\x03\x04"):
         raise Refused("it is no file of torch >= 1.6")
-    entries = unpacked(data, max_entries=MAX_TENSOR_ENTRIES)
+    entries = unpacked(data, budget, max_entries=MAX_TENSOR_ENTRIES)
     folder = next(iter(entries), "").partition("/")[0]
     parts = {name.partition("/")[2]: content for name, content in entries.items()}
     if any(not name.startswith(f"{folder}/") for name in entries) or "data.pkl" not in parts:
@@ -76,22 +138,21 @@ def read_tensors(data: bytes, budget: Budget) -> TensorFile:
     tree = read_pickle(parts["data.pkl"], budget, with_storages=True)
     content = reader.read(tree.root)
     reader.check_total()
-    kept = {name: parts[name] for name in ("data.pkl", *sorted(reader.storages))}
-    kept |= {"version": b"3\n", "byteorder": b"little"}
-    return TensorFile(content, packed({f"archive/{name}": part for name, part in kept.items()}))
+    return TensorFile(content, {name: parts[name] for name in reader.storages})
 
 
 class _Reader:
     def __init__(self, parts: dict[str, bytes]) -> None:
         self._parts = parts
         self.storages: dict[str, int] = {}
+        self._kinds: dict[str, str] = {}
         self._n_bytes = 0
 
     def read(self, node: Node) -> Any:
         if node is None or isinstance(node, (bool, int, float, str)):
             return node
         if isinstance(node, (list, tuple)):
-            return [self.read(item) for item in node]
+            return type(node)(self.read(item) for item in node)
         if isinstance(node, Mapping):
             return dict(self._items(node.pairs))
         if isinstance(node, Made):
@@ -108,7 +169,7 @@ class _Reader:
     def _items(self, pairs: list[tuple[Node, Node]]) -> Iterator[tuple[str | int, Any]]:
         seen = set()
         for key, value in pairs:
-            if type(key) not in (str, int) or key in seen:
+            if not is_key(key) or key in seen:
                 raise Refused("a dict of tensors has a key that is no name, or that comes twice")
             seen.add(key)
             yield key, self.read(value)
@@ -129,40 +190,42 @@ class _Reader:
             return self._made(data)
         return self._tensor(call)
 
-    def _ordered_dict(self, call: Made) -> dict[str | int, Any]:
+    def _ordered_dict(self, call: Made) -> OrderedDict[str | int, Any]:
         if call.arguments or call.items or len(call.states) > 1:
             raise Refused("an OrderedDict with arguments is not on the list")
+        found = OrderedDict(self._items(call.pairs))
         for state in call.states:  # the versions of the modules that the tensors are from
             attributes = self.read(state)
             if not isinstance(attributes, dict) or set(attributes) != {"_metadata"}:
                 raise Refused("an OrderedDict with attributes is not on the list")
             if not _is_metadata(attributes["_metadata"]):
                 raise Refused("the metadata of its tensors are no versions of modules")
-        return dict(self._items(call.pairs))
+            vars(found).update(attributes)
+        return found
 
     def _tensor(self, call: Made) -> Tensor:
         storage, offset, shape, strides, requires_grad, hooks = _exactly(call.arguments, 6)
         _check_flags(requires_grad, hooks)
-        kind, n_items = self._storage(storage)
+        kind, entry, n_items = self._storage(storage)
         numbers = (offset, *_whole(shape), *_whole(strides))
         if not all(type(number) is int and 0 <= number < 2**62 for number in numbers):
             raise Refused("a tensor of that shape is not on the list")
-        if len(shape) != len(strides) or len(shape) > _MOST_AXES:
+        if len(shape) != len(strides) or len(shape) > MAX_AXES:
             raise Refused("a tensor of that shape is not on the list")
         n = math.prod(shape)
         last = offset + sum((size - 1) * step for size, step in zip(shape, strides, strict=True))
         if n > n_items or (n and last >= n_items):
             raise Refused(f"a tensor of shape {shape} is larger than its storage of {n_items}")
-        self._n_bytes += n * _ITEM_BYTES[kind]
-        return Tensor(shape, kind)
+        self._n_bytes += n * _DTYPES[kind].itemsize
+        return Tensor(shape, kind, entry, offset, strides)
 
-    def _storage(self, node: Node) -> tuple[str, int]:
+    def _storage(self, node: Node) -> tuple[str, str, int]:
         key = node.key if isinstance(node, Persistent) else None
         if not (isinstance(key, tuple) and len(key) == 5 and key[0] == "storage"):
             raise Refused("a tensor without a storage is not on the list")
         _, cls, name, location, n_items = key
         kind = cls.name if isinstance(cls, Global) and cls.module == "torch" else None
-        if kind not in _ITEM_BYTES or not (isinstance(name, str) and isinstance(location, str)):
+        if kind not in _DTYPES or not (isinstance(name, str) and isinstance(location, str)):
             raise Refused("a storage other than plain numbers is not on the list")
         if location.partition(":")[0] not in _LOCATIONS:
             raise Refused(f"a storage on {printable(location)} is not on the list")
@@ -170,10 +233,12 @@ class _Reader:
         if entry not in self._parts:
             raise Refused(f"it has no storage {printable(name)}")
         n_bytes = len(self._parts[entry])
-        if type(n_items) is not int or n_items * _ITEM_BYTES[kind] != n_bytes:
+        if type(n_items) is not int or n_items * _DTYPES[kind].itemsize != n_bytes:
             raise Refused(f"a storage of {printable(n_items)} numbers has {n_bytes:,} bytes")
+        if self._kinds.setdefault(entry, kind) != kind:
+            raise Refused(f"its storage {printable(name)} is of two kinds")
         self.storages[entry] = n_bytes
-        return kind, n_items
+        return kind, entry, n_items
 
 
 def _exactly(arguments: Any, n: int) -> Any:
