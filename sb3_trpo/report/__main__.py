@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
         report = make_report(
             options.runs, output=options.output, title=options.title, smooth=options.smooth
         )
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return 2
     print(f"{report.page} and {len(report.pictures)} pictures in {report.pictures[0].parent}")
