@@ -92,7 +92,7 @@ def test_class_with_its_code_in_the_file_is_replaced_by_the_users():
     [[3], ["name"], [Halving(1.0)], "name", {"a.b": 3}, {3: Halving}, Halving, None, 3],
 )
 def test_allow_is_of_classes_and_functions(allow):
-    with pytest.raises(ValueError, match="allow must (hold classes|be a list of classes)"):
+    with pytest.raises(ValueError, match=r"allow must (hold classes|be a list of classes)"):
         untrusted(whole_file(), allow=allow)
 
 
