@@ -4,10 +4,11 @@ VENV ?= .venv
 ENV ?= HalfCheetah-v5
 STEPS ?= 200000
 SEED ?= 0
+MINUTES ?= 120
 FILES ?= 100000
 PIP = $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: train test test-all test-wheel test-matrix lint type docs dist audit bench-import bench-learning bench-report bench-speed bench-scaling bench-settings reliability fuzz
+.PHONY: train test test-all test-wheel test-matrix lint type docs dist audit bench-import bench-learning bench-report bench-speed bench-scaling bench-settings soak reliability fuzz
 
 # torch comes first and by itself: its pinned version then satisfies whoever asks for torch.
 $(VENV)/base: constraints.txt
@@ -97,3 +98,8 @@ fuzz: $(VENV)/dev
 # Tests of reliability and security, counted by promise: docs/reliability.md shows the table.
 reliability: $(VENV)/dev
 	$(VENV)/bin/python -m benchmarks.reliability
+
+# Random faults and kills for two hours; MINUTES=10 for less. Exits with 1 if a mark is missed.
+soak: $(VENV)/dev
+	rm -rf runs/soak
+	$(VENV)/bin/python -m benchmarks.soak --minutes $(MINUTES) --seed $(SEED) --out runs/soak

@@ -2,11 +2,12 @@
 
 import inspect
 import math
-import warnings
-from collections.abc import Callable
-from numbers import Real
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import gymnasium as gym
 import numpy as np
 import torch as th
 from gymnasium import spaces
@@ -14,30 +15,23 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.preprocessing import is_image_space
 
+from sb3_trpo.optim.checks import check, is_real, is_whole
 from sb3_trpo.policies import kind_of
 
 if TYPE_CHECKING:
     from sb3_trpo.trpo import TRPO
 
 
-def _is_real(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _whole(least: int) -> Callable[[Any], bool]:
-    def accepts(value: object) -> bool:
-        is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        return is_whole and int(value) >= least  # type: ignore[call-overload]  # it is whole
-
-    return accepts
+    return lambda value: is_whole(value, least)
 
 
 def _is_positive_or_schedule(value: Any) -> bool:  # any wrong type may come
-    return callable(value) or (_is_real(value) and value > 0)
+    return callable(value) or (is_real(value) and value > 0)
 
 
 def _is_rate_or_schedule(value: Any) -> bool:
-    return callable(value) or (_is_real(value) and value >= 0)
+    return callable(value) or (is_real(value) and value >= 0)
 
 
 def _is_bool(value: object) -> bool:
@@ -45,7 +39,7 @@ def _is_bool(value: object) -> bool:
 
 
 def _is_seed(value: object) -> bool:
-    return value is None or (_whole(0)(value) and int(value) < 2**32)  # type: ignore[call-overload]
+    return value is None or (is_whole(value, 0) and int(value) < 2**32)  # type: ignore[call-overload]
 
 
 def _is_buffer_class_or_none(value: object) -> bool:
@@ -57,13 +51,13 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("learning_rate", _is_rate_or_schedule, "a finite number >= 0 or a schedule"),
     ("n_steps", _whole(1), "a whole number >= 1"),
     ("batch_size", _whole(1), "a whole number >= 1"),
-    ("gamma", lambda x: _is_real(x) and 0 <= x <= 1, "in [0, 1]"),
+    ("gamma", lambda x: is_real(x) and 0 <= x <= 1, "in [0, 1]"),
     ("cg_max_steps", _whole(1), "a whole number >= 1"),
-    ("cg_damping", lambda x: _is_real(x) and x >= 0, "a finite number >= 0"),
-    ("line_search_shrinking_factor", lambda x: _is_real(x) and 0 < x < 1, "in (0, 1)"),
+    ("cg_damping", lambda x: is_real(x) and x >= 0, "a finite number >= 0"),
+    ("line_search_shrinking_factor", lambda x: is_real(x) and 0 < x < 1, "in (0, 1)"),
     ("line_search_max_iter", _whole(1), "a whole number >= 1"),
     ("n_critic_updates", _whole(0), "a whole number >= 0"),
-    ("gae_lambda", lambda x: _is_real(x) and 0 <= x <= 1, "in [0, 1]"),
+    ("gae_lambda", lambda x: is_real(x) and 0 <= x <= 1, "in [0, 1]"),
     ("use_sde", _is_bool, "a bool"),
     ("sde_sample_freq", _whole(-1), "a whole number >= -1"),
     ("normalize_advantage", _is_bool, "a bool"),
@@ -73,13 +67,20 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("rollout_buffer_kwargs", lambda x: isinstance(x, dict), "None or a dict"),
     ("verbose", lambda x: _is_bool(x) or _whole(0)(x), "a whole number >= 0"),
     ("seed", _is_seed, "None or a whole number in [0, 2**32)"),
+    ("tensorboard_log", lambda x: x is None or isinstance(x, (str, os.PathLike)), "None or a path"),
     ("_stats_window_size", _whole(1), "a whole number >= 1"),
-    ("ent_coef", _is_real, "a finite number"),
-    ("max_grad_norm", lambda x: x is None or (_is_real(x) and x >= 0), "None or a number >= 0"),
-    ("cg_relative_tolerance", lambda x: _is_real(x) and 0 <= x < 1, "in [0, 1)"),
+    ("ent_coef", is_real, "a finite number"),
+    ("max_grad_norm", lambda x: x is None or (is_real(x) and x >= 0), "None or a number >= 0"),
+    ("cg_relative_tolerance", lambda x: is_real(x) and 0 <= x < 1, "in [0, 1)"),
     ("match_kl", _is_bool, "a bool"),
     ("actor_batch_size", lambda x: x is None or _whole(1)(x), "None or a whole number >= 1"),
     ("distributed", _is_bool, "a bool"),
+)
+
+# What the models themselves give.
+_OF_POLICIES = frozenset(("observation_space", "action_space", "lr_schedule", "use_sde"))
+_OF_BUFFERS = frozenset(
+    ("buffer_size", "observation_space", "action_space", "device", "gae_lambda", "gamma", "n_envs")
 )
 
 ACTION_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
@@ -95,8 +96,8 @@ def check_value(name: str, value: Any) -> None:
     :raises ValueError: it is out of range
     """
     for known, accepts, allowed in _RULES:
-        if name == known and not accepts(value):
-            raise ValueError(f"{name.lstrip('_')} must be {allowed}, got {value!r}")
+        if name.lstrip("_") == known.lstrip("_"):
+            check(name.lstrip("_"), value, allowed, is_right=accepts(value))
 
 
 def check_arguments(model: "TRPO") -> None:
@@ -111,6 +112,9 @@ def check_arguments(model: "TRPO") -> None:
     optimizer_class = model.policy_kwargs.get("optimizer_class")
     if isinstance(optimizer_class, type):  # what a function makes is looked at when it is made
         check_optimizer(optimizer_class)
+    _check_keys("policy_kwargs", model.policy_kwargs, model.policy_class, _OF_POLICIES)
+    buffer_class = model.rollout_buffer_class or RolloutBuffer
+    _check_keys("rollout_buffer_kwargs", model.rollout_buffer_kwargs, buffer_class, _OF_BUFFERS)
     n_envs = getattr(model, "n_envs", None)  # None: a model without environment, about to be loaded
     if n_envs is None:
         return
@@ -127,6 +131,18 @@ def check_arguments(model: "TRPO") -> None:
         )
     _check_action_space(model.action_space, model._action_spaces)
     _check_observation_space(model)
+
+
+def _check_keys(name: str, kwargs: dict[str, Any], cls: type, given: frozenset[str]) -> None:
+    """Refuse keyword arguments that a class does not take, or that it is given anyway."""
+    parameters = inspect.signature(cls).parameters
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    for key in kwargs:
+        if key in given or not isinstance(key, str) or not (takes_any or key in parameters):
+            raise ValueError(
+                f"{name} must be further arguments of {cls.__name__}, which {key!r} is not, "
+                f"got {kwargs!r}"
+            )
 
 
 def buffer_class_for(
@@ -212,6 +228,39 @@ def check_policy(
     return policy_class
 
 
+@contextmanager
+def refusals_of_sb3(env: Any) -> Iterator[None]:
+    """
+    Let SB3's and gymnasium's refusals of environments be ValueErrors, which name the argument.
+
+    :param env: as given to the constructor
+    """
+    try:
+        yield
+    except (AssertionError, NotImplementedError) as error:  # how SB3 refuses spaces
+        raise ValueError(str(error)) from error
+    except gym.error.Error as error:
+        if not isinstance(env, str) or isinstance(error, gym.error.DependencyNotInstalled):
+            raise
+        raise ValueError(
+            f"env must be an environment or the id of a registered one, got {env!r}: {error}"
+        ) from error
+
+
+def check_scheduled(name: str, value: Any) -> float:
+    """
+    Refuse what a schedule must not return.
+
+    :param name: of the hyperparameter
+    :param value: that it has now
+    :return: the same
+    :raises ValueError: it is no finite number
+    """
+    if not is_real(value):
+        raise ValueError(f"{name} must be a schedule of finite numbers, got {value!r}")
+    return float(value)
+
+
 def check_learning_rate(optimizer: th.optim.Optimizer) -> None:
     """
     Refuse what a schedule of the learning rate must not return.
@@ -238,46 +287,4 @@ def check_optimizer(optimizer_class: type[th.optim.Optimizer]) -> None:
         raise ValueError(
             "optimizer_class must be an optimiser whose step() needs no closure, got "
             f"{optimizer_class.__name__}"
-        )
-
-
-def warn_of_truncated_minibatches(model: "TRPO") -> None:
-    """
-    Say where the last minibatch of the value function's fit is smaller than the others.
-
-    :param model: a model under construction; one without environment has no rollouts yet
-    """
-    if model.env is None:
-        return
-    n_samples = model._crew.n_samples
-    rest = n_samples % model.batch_size
-    if not rest:
-        return
-    ranks = "" if model._processes.size == 1 else f" of {model._processes.size} ranks"
-    rollout = f"a rollout{ranks} (n_steps={model.n_steps}, n_envs={model.n_envs})"
-    if n_samples < model.batch_size:
-        says = f"is larger than {rollout}, whose {n_samples} samples are one minibatch"
-    else:
-        says = (
-            f"does not divide the {n_samples} samples of {rollout}, so that the last minibatch of "
-            f"the value function's fit has {rest}. A batch_size that is a factor of them is "
-            "recommended"
-        )
-    warnings.warn(f"batch_size={model.batch_size} {says}.", stacklevel=3)
-
-
-def warn_of_shared_extractor(policy: ActorCriticPolicy) -> None:
-    """
-    Say what a features extractor costs that actor and critic share.
-
-    :param policy: just built
-    """
-    extractor = getattr(policy, "features_extractor", None)
-    shares = getattr(policy, "share_features_extractor", False)
-    if shares and extractor is not None and any(True for _ in extractor.parameters()):
-        warnings.warn(
-            "Actor and critic share a features extractor. It learns from the actor alone, since "
-            "the critic must not move what the trust region has fixed, and so the critic's fit is "
-            "usually worse. policy_kwargs=dict(share_features_extractor=False) gives each its own.",
-            stacklevel=3,
         )

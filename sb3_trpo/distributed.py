@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import torch as th
 import torch.distributed as dist
 
+from sb3_trpo.arguments import check_value
+
 
 class Processes(Protocol):
     """The processes that learn together."""
@@ -114,8 +116,9 @@ def processes(*, distributed: bool) -> Processes:
 
     :param distributed: whether the user wants to learn together with other processes
     :return: this process alone, or the initialised group
-    :raises ValueError: there is no group
+    :raises ValueError: there is no group, or it is no bool
     """
+    check_value("distributed", distributed)
     is_group = dist.is_available() and dist.is_initialized()
     if distributed and not is_group:
         raise ValueError(

@@ -8,103 +8,21 @@ columns.
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch as th
 from stable_baselines3.common.distributions import Distribution
-from torch.distributions import Bernoulli, Categorical, Independent, kl_divergence
+from torch.distributions import Bernoulli
 from torch.distributions import Distribution as TorchDistribution
 
-from sb3_trpo.families import family_of, register_distribution
+from sb3_trpo.components import Component, Metric
+from sb3_trpo.families import register_distribution
+from sb3_trpo.optim.checks import check, is_floating, shown
 from sb3_trpo.optim.precision import precise
 
 __all__ = ["DistributionMap", "check_log_prob", "register_distribution", "unvalidated"]
-
-Metric = Callable[[th.Tensor], th.Tensor]
-
-
-class _Component:
-    """One torch distribution over a batch of states: its columns of ``dist_params``."""
-
-    def __init__(self, distribution: TorchDistribution) -> None:
-        self._event_dims = 0
-        while isinstance(distribution, Independent):
-            self._event_dims += distribution.reinterpreted_batch_ndims
-            distribution = distribution.base_dist
-        self._class: Callable[..., TorchDistribution] = type(distribution)
-        if isinstance(distribution, Categorical):
-            self._class = Categorical  # what a subclass adds, a mask say, the logits express
-        self._family = family_of(distribution)
-        tensors = self._tensors(distribution)
-        self._tail_shapes = [tensor.shape[1:] for tensor in tensors]
-        self._widths = [tensor[:1].numel() for tensor in tensors]
-        self.width = sum(self._widths)
-
-    def _tensors(self, distribution: TorchDistribution) -> list[th.Tensor]:
-        while isinstance(distribution, Independent):
-            distribution = distribution.base_dist
-        try:
-            return [getattr(distribution, name) for name in self._family.names]
-        except AttributeError as error:
-            raise ValueError(
-                f"The action distribution {type(distribution).__name__} has no attribute of each "
-                f"of the names registered for its parameters, {self._family.names}: {error}."
-            ) from error
-
-    def read(self, distribution: TorchDistribution) -> th.Tensor:
-        return self._join(self._tensors(distribution))
-
-    def _join(self, tensors: list[th.Tensor]) -> th.Tensor:
-        return th.cat(
-            [tensor.flatten(1) if tensor.dim() > 1 else tensor[:, None] for tensor in tensors],
-            dim=1,
-        )
-
-    def _split(self, columns: th.Tensor) -> list[th.Tensor]:
-        parts = columns.split_with_sizes(self._widths, dim=1)
-        return [
-            part.reshape(len(columns), *tail)
-            for part, tail in zip(parts, self._tail_shapes, strict=True)
-        ]
-
-    def build(self, columns: th.Tensor) -> TorchDistribution:
-        # Unvalidated: at a trial that goes too far the numbers say so, and the search shortens.
-        arguments = dict(zip(self._family.names, self._split(columns), strict=True))
-        try:
-            base = self._class(**arguments, validate_args=False)
-        except TypeError as error:
-            raise ValueError(
-                f"TRPO must be able to build the action distribution {self._class.__name__} from "
-                f"its parameters {self._family.names} and validate_args, by keyword: {error}. "
-                "sb3_trpo.distributions.register_distribution takes other names."
-            ) from error
-        return (
-            Independent(base, self._event_dims, validate_args=False) if self._event_dims else base
-        )
-
-    def kl(self, old: th.Tensor, new: th.Tensor) -> th.Tensor:
-        kl = kl_divergence(self.build(old), self.build(new))
-        return kl.flatten(1).sum(dim=1) if kl.dim() > 1 else kl
-
-    def metric(self, columns: th.Tensor) -> Metric:
-        base = self.build(columns)
-        while isinstance(base, Independent):
-            base = base.base_dist
-        if self._family.diagonal is not None:
-            diagonal = self._join(list(self._family.diagonal(base)))
-            return lambda vectors: diagonal * vectors
-        if self._family.metric is not None:
-            product = self._family.metric(base)
-            return lambda vectors: self._join([product(*self._split(vectors))])
-        return self._second_derivative_of_kl(columns)
-
-    def _second_derivative_of_kl(self, columns: th.Tensor) -> Metric:
-        with th.enable_grad():
-            new = columns.clone().requires_grad_()
-            kl = self.kl(columns, new).sum()
-            (slope,) = th.autograd.grad(kl, new, create_graph=True)
-        return lambda vectors: th.autograd.grad(slope, new, vectors, retain_graph=True)[0]
 
 
 class DistributionMap:
@@ -116,32 +34,52 @@ class DistributionMap:
     """
 
     def __init__(self, example: Distribution) -> None:
-        # A shallow copy: policies rewrite their distribution object in place.
-        self._template = copy.copy(example)
         # sb3_contrib's masked distribution of several actions keeps its list under another name.
         self._name = "distributions" if hasattr(example, "distributions") else "distribution"
+        is_right = not isinstance(example, type) and hasattr(example, self._name)
+        check("example", example, "a Distribution of SB3", is_right=is_right)
+        # A shallow copy: policies rewrite their distribution object in place.
+        self._template = copy.copy(example)
         self._is_list = isinstance(getattr(example, self._name), list)
-        self._components = [_Component(part) for part in self._parts(example)]
+        self._components = [Component(part) for part in self._parts("example", example)]
         self._widths = [component.width for component in self._components]
         self._check_kl(example)
 
-    def _parts(self, distribution: Distribution) -> list[TorchDistribution]:
-        held = getattr(distribution, self._name)
-        parts = held if isinstance(held, list) else [held]
+    def _parts(self, argument: str, distribution: Distribution) -> list[TorchDistribution]:
+        kind = type(self._template)
+        is_right = isinstance(distribution, kind)
+        check(argument, distribution, f"a {kind.__name__}, as the example is", is_right=is_right)
+        held = getattr(distribution, self._name, None)  # None: no state was given to it yet
+        parts: list[Any] = held if isinstance(held, list) else [held]
         for part in parts:
             if not isinstance(part, TorchDistribution):
                 raise ValueError(
-                    f"{type(distribution).__name__}.{self._name} must hold torch distributions, "
+                    f"{argument}: {kind.__name__}.{self._name} must hold torch distributions, "
                     f"got {type(part).__name__}"
                 )
         return parts
+
+    def _check_actions(self, distribution: Distribution, actions: th.Tensor) -> None:
+        parts = self._parts("distribution", distribution)
+        shape = (*parts[0].batch_shape, *parts[0].event_shape)
+        if self._is_list:  # one action of each
+            shape = (*parts[0].batch_shape, len(parts))
+        if not isinstance(actions, th.Tensor) or actions.shape != shape:
+            raise ValueError(f"actions must be of shape {shape}, got {shown(actions)}")
+
+    def _check_params(self, name: str, dist_params: th.Tensor) -> None:
+        width = sum(self._widths)
+        if not is_floating(dist_params, 2) or dist_params.shape[1] != width:
+            raise ValueError(
+                f"{name} must be dist_params of shape (N, {width}), got {shown(dist_params)}"
+            )
 
     def _check_kl(self, example: Distribution) -> None:
         dist_params = self.read(example)[:1].detach()
         try:
             self.kl(dist_params, dist_params)
         except NotImplementedError as error:
-            name = type(self._parts(example)[0]).__name__
+            name = type(self._parts("example", example)[0]).__name__
             raise ValueError(
                 f"torch.distributions.kl_divergence has no formula for the action distribution "
                 f"{name}. Register one with torch.distributions.register_kl({name}, {name})."
@@ -154,7 +92,7 @@ class DistributionMap:
         :param distribution: of the policy this map was made for
         :return: (N, K), with their graph
         """
-        parts = zip(self._components, self._parts(distribution), strict=True)
+        parts = zip(self._components, self._parts("distribution", distribution), strict=True)
         columns = [component.read(part) for component, part in parts]
         return columns[0] if len(columns) == 1 else th.cat(columns, dim=1)
 
@@ -164,7 +102,9 @@ class DistributionMap:
 
         :param dist_params: (N, K), of any floating dtype
         :return: a new object; the policy's own is not touched
+        :raises ValueError: they are not of that shape
         """
+        self._check_params("dist_params", dist_params)
         parts = zip(
             self._components, dist_params.split_with_sizes(self._widths, dim=1), strict=True
         )
@@ -180,7 +120,9 @@ class DistributionMap:
         :param distribution: as returned by :meth:`build`
         :param actions: (N, A), or (N,) if discrete, as sampled
         :return: (N,) nats
+        :raises ValueError: the actions are not of that shape
         """
+        self._check_actions(distribution, actions)
         held = getattr(distribution, self._name)
         if isinstance(held, Bernoulli):
             # Its log_prob takes the dtype of the actions. Elsewhere they promote, and must not be
@@ -195,7 +137,12 @@ class DistributionMap:
         :param old: (N, K)
         :param new: (N, K)
         :return: (N,) nats, summed over action dimensions
+        :raises ValueError: one of them is not of that shape
         """
+        self._check_params("old", old)
+        self._check_params("new", new)
+        if len(new) != len(old):
+            raise ValueError(f"new must be of {len(old)} states, as old is, got {len(new)}")
         kls = [
             component.kl(p, q)
             for component, p, q in zip(
@@ -213,7 +160,9 @@ class DistributionMap:
 
         :param dist_params: (N, K)
         :return: maps (N, K) to (N, K)
+        :raises ValueError: they are not of that shape
         """
+        self._check_params("dist_params", dist_params)
         metrics = [
             component.metric(columns)
             for component, columns in zip(
@@ -244,6 +193,9 @@ def check_log_prob(
     :param actions: of the same states
     :raises ValueError: its log-probability is not a function of the parameters and the action
     """
+    is_map = isinstance(distribution_map, DistributionMap)
+    check("distribution_map", distribution_map, "a DistributionMap", is_right=is_map)
+    distribution_map._check_actions(distribution, actions)
     if type(distribution).__module__.startswith(("stable_baselines3.", "sb3_contrib.")):
         return
     dist_params = distribution_map.read(distribution)

@@ -1,6 +1,7 @@
 """EnvPool's environments, stepped in C++ threads, as a vectorised environment of SB3's."""
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import gymnasium as gym
@@ -9,6 +10,8 @@ from gymnasium import spaces
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
+
+from sb3_trpo.optim.checks import check, is_whole
 
 _NO_PYTHON = (
     "EnvPool's environments live in C++: they have no {what} to reach from Python, got {name!r}"
@@ -50,9 +53,10 @@ class EnvPoolVecEnv(VecEnv):
             ("num_threads", num_threads, 0),
             ("seed", seed, 0),
         ):
-            _check_whole(name, value, least)
-        if not (env_kwargs is None or isinstance(env_kwargs, dict)):
-            raise ValueError(f"env_kwargs must be None or a dict, got {env_kwargs!r}")
+            is_right = is_whole(value, least) and value < 2**31
+            check(name, value, f"a whole number in [{least}, 2**31)", is_right=is_right)
+        is_right = env_kwargs is None or isinstance(env_kwargs, dict)
+        check("env_kwargs", env_kwargs, "None or a dict", is_right=is_right)
         self._task, self._num_threads = task, num_threads
         self._env_kwargs = dict(env_kwargs or {})
         self._pool = self._make(num_envs, seed)
@@ -113,8 +117,16 @@ class EnvPoolVecEnv(VecEnv):
         Note the actions of the next step.
 
         :param actions: (num_envs, …)
+        :raises ValueError: they are not of that shape
         """
-        self._actions = np.asarray(actions, dtype=self._action_dtype)
+        shape = (self.num_envs, *(self.action_space.shape or ()))
+        try:
+            self._actions = np.asarray(actions, dtype=self._action_dtype)
+            is_right = self._actions.shape == shape
+        except (ValueError, TypeError):
+            is_right = False
+        if not is_right:
+            raise ValueError(f"actions must be an array of shape {shape}, got {actions!r}")
 
     def step_wait(self) -> VecEnvStepReturn:
         """
@@ -164,9 +176,10 @@ class EnvPoolVecEnv(VecEnv):
         :param indices: of which environments; None: all
         :return: None for each: nothing is drawn
         :raises AttributeError: any other attribute is asked for
+        :raises ValueError: there are no such environments
         """
         if attr_name == "render_mode":
-            return [None for _ in self._get_indices(indices)]
+            return [None for _ in self._rows(indices)]
         raise AttributeError(_NO_PYTHON.format(what="attributes", name=attr_name))
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:  # noqa: ARG002
@@ -192,14 +205,19 @@ class EnvPoolVecEnv(VecEnv):
         :param wrapper_class: any
         :param indices: of which environments; None: all
         :return: True for ``Monitor``, whose statistics are there; else False
+        :raises ValueError: it is no class, or there are no such environments
         """
-        return [issubclass(wrapper_class, Monitor) for _ in self._get_indices(indices)]
+        check("wrapper_class", wrapper_class, "a class", is_right=isinstance(wrapper_class, type))
+        return [issubclass(wrapper_class, Monitor) for _ in self._rows(indices)]
 
-
-def _check_whole(name: str, value: object, least: int) -> None:
-    is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not (is_whole and least <= int(value) < 2**31):  # type: ignore[call-overload]  # it is whole
-        raise ValueError(f"{name} must be a whole number in [{least}, 2**31), got {value!r}")
+    def _rows(self, indices: VecEnvIndices) -> list[int]:
+        given = [indices] if indices is None or is_whole(indices, 0) else indices
+        is_list = isinstance(given, Iterable) and not isinstance(given, str)
+        rows = [*self._get_indices(indices)] if is_list else [-1]
+        is_right = all(is_whole(row, 0) and row < self.num_envs for row in rows)
+        allowed = f"None or indices of {self.num_envs} environments"
+        check("indices", indices, allowed, is_right=is_right)
+        return rows
 
 
 def _as_gymnasium(space: spaces.Space[Any]) -> spaces.Space[Any]:

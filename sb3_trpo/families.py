@@ -83,7 +83,8 @@ def register_distribution(
             "distribution_class must be a subclass of torch.distributions.Distribution, "
             f"got {distribution_class!r}"
         )
-    if not parameter_names or not all(isinstance(name, str) for name in parameter_names):
+    is_list = isinstance(parameter_names, (tuple, list)) and len(parameter_names) > 0
+    if not (is_list and all(isinstance(name, str) for name in parameter_names)):
         raise ValueError(
             f"parameter_names must be a non-empty tuple of str, got {parameter_names!r}"
         )

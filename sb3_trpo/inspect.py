@@ -37,6 +37,15 @@ _MOST_LINES = 40
 _WIDTH = 32
 
 
+def parser_of_options() -> argparse.ArgumentParser:
+    """Say what the command line takes."""
+    parser = argparse.ArgumentParser(
+        "python -m sb3_trpo.inspect", description=__doc__.split("\n")[1]
+    )
+    parser.add_argument("file", help="zip of a model, or a pickle (vec_normalize.pkl)")
+    return parser
+
+
 def main(arguments: list[str] | None = None) -> int:
     """
     Print what is in a file.
@@ -44,11 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     :param arguments: of the command line; None: the process's
     :return: 0 if it can be loaded with ``trusted=False``, else 1
     """
-    parser = argparse.ArgumentParser(
-        "python -m sb3_trpo.inspect", description=__doc__.split("\n")[1]
-    )
-    parser.add_argument("file", help="zip of a model, or a pickle (vec_normalize.pkl)")
-    path = parser.parse_args(arguments).file
+    path = parser_of_options().parse_args(arguments).file
     try:
         raw = read_bytes(path)
         if raw.startswith(_PICKLE):

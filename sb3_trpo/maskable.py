@@ -27,8 +27,11 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.arguments import buffer_class_for
 from sb3_trpo.batch import FIELDS, Batch, rollout_fields, whole_rollout
+from sb3_trpo.call_arguments import check_given
 from sb3_trpo.mlp import MlpPass, plain_actor
 from sb3_trpo.mlp_actor import PlainActor
+from sb3_trpo.observations import check_masks, n_rows
+from sb3_trpo.optim.checks import check
 from sb3_trpo.rollouts import Acted, FastRollout
 from sb3_trpo.samplers import Sampler, categories_sampler, normalised_logits
 from sb3_trpo.trpo import TRPO
@@ -240,6 +243,8 @@ class MaskableTRPO(TRPO):
         :return: False if the callback ended the rollout early
         :raises ValueError: an observation is not finite, or the environments know no masks
         """
+        check_given(use_masking=use_masking)
+        check("env", env, "a VecEnv", is_right=isinstance(env, VecEnv))
         if use_masking is not None:
             self._use_masking = use_masking
         if self._use_masking and not is_masking_supported(env):
@@ -287,11 +292,21 @@ class MaskableTRPO(TRPO):
         :param deterministic: the likeliest actions instead of drawn ones
         :param action_masks: True where an action is allowed; None: all are
         :return: the actions, and ``state``
+        :raises ValueError: an argument is not what is allowed
         """
+        check_given(deterministic=deterministic)
         policy = cast(MaskableActorCriticPolicy, self.policy)
-        return policy.predict(
-            observation, state, episode_start, deterministic, action_masks=action_masks
-        )
+        sizes = _sizes(policy.action_dist)
+        if sizes is not None:
+            n_envs = n_rows(observation, self.observation_space)
+            check_masks(action_masks, n_envs=n_envs, n_choices=sum(sizes))
+        try:
+            return policy.predict(
+                observation, state, episode_start, deterministic, action_masks=action_masks
+            )
+        except Exception as error:
+            self._explain(error, observation)
+            raise
 
     def learn(  # type: ignore[override]  # sb3_contrib's signature
         self: SelfMaskableTRPO,
@@ -314,8 +329,11 @@ class MaskableTRPO(TRPO):
         :param use_masking: ask the environments which actions are valid
         :param progress_bar: show one (needs tqdm and rich)
         :return: self
-        :raises ValueError: the environments know no masks
+        :raises ValueError: the environments know no masks, or an argument is not what is allowed
         """
+        if use_masking is None:  # which collect_rollouts takes
+            raise ValueError("use_masking must be a bool, got None")
+        check_given(use_masking=use_masking)
         self._use_masking = use_masking
         return super().learn(
             total_timesteps,

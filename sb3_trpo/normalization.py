@@ -16,6 +16,7 @@ from stable_baselines3.common.save_util import open_path
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
 
+from sb3_trpo.call_arguments import check_file, check_given
 from sb3_trpo.plain_data import MOST_BYTES, Packed, pack, unpack
 from sb3_trpo.safe_loading.archive import READ_ERRORS, content_of
 
@@ -217,12 +218,12 @@ def load_normalization(path: ZipPath, venv: VecEnv, *, training: bool = True) ->
     :raises ValueError: the file has no statistics, or not those of such observations; or
         ``venv`` is not what is wanted
     """
+    check_file("path", path, method="read")
     if not isinstance(venv, VecEnv):
         raise ValueError(f"venv must be a VecEnv (make_vec_env makes one), got {venv!r}")
     if unwrap_vec_normalize(venv) is not None:
         raise ValueError(f"venv must not be normalised already, got {venv!r}")
-    if not isinstance(training, (bool, np.bool_)):
-        raise ValueError(f"training must be a bool, got {training!r}")
+    check_given(training=training)
     statistics = read_statistics(path)
     if statistics is None:
         raise ValueError(
@@ -246,12 +247,12 @@ def normalised(venv: VecEnv, statistics: Statistics) -> VecNormalize:
     """
     try:
         normaliser = VecNormalize(venv, **statistics.options)
+        statistics.give_to(normaliser)
     except (KeyError, ValueError) as error:  # keys that are not there; a space that is no Box
         raise ValueError(
             f"venv must have the observations that the statistics are of, got "
             f"{venv.observation_space}: {error}"
         ) from error
-    statistics.give_to(normaliser)
     return normaliser
 
 

@@ -27,6 +27,7 @@ from sb3_trpo.critic import Minibatch
 from sb3_trpo.lstm import States
 from sb3_trpo.lstm_actor import PlainRecurrentActor, recurrent_network
 from sb3_trpo.mlp_actor import PlainActor
+from sb3_trpo.observations import check_state, n_rows
 from sb3_trpo.optim.precision import precise
 from sb3_trpo.recurrent_rollouts import RecurrentRollout
 from sb3_trpo.sequences import Rollout, SequenceBatch
@@ -175,6 +176,28 @@ class RecurrentTRPO(TRPO):
         shared, permutation = np.concatenate(lengths), self._permutation()
         for _ in range(self.n_critic_updates):
             yield cut.minibatches(self.batch_size, union, shared, permutation)
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,  # noqa: FBT001, FBT002  # SB3's signature
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """
+        Choose actions.
+
+        :param observation: of one environment or of several
+        :param state: as the last call returned it; None: zeros
+        :param episode_start: whether the observations open an episode, which begins with zeros
+        :param deterministic: the likeliest actions instead of drawn ones
+        :return: the actions, and the next state
+        :raises ValueError: an argument is not what is allowed
+        """
+        shape = cast(RecurrentActorCriticPolicy, self.policy).lstm_hidden_state_shape
+        n_envs = n_rows(observation, self.observation_space)
+        check_state(state, episode_start, n_envs=n_envs, shape=shape)
+        return super().predict(observation, state, episode_start, deterministic)
 
     def learn(
         self: SelfRecurrentTRPO,

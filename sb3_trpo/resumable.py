@@ -9,6 +9,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.type_aliases import MaybeCallback
 
+from sb3_trpo.call_arguments import check_given
 from sb3_trpo.callback_locals import SharedLocals
 from sb3_trpo.stored import StoredAlgorithm
 
@@ -78,6 +79,14 @@ class ResumableAlgorithm(StoredAlgorithm):
         progress_bar: bool = False,  # noqa: FBT001, FBT002
     ) -> SelfResumable:
         """Train; the first call of a resumed model counts iterations on from the checkpoint's."""
+        check_given(
+            total_timesteps=total_timesteps,
+            callback=callback,
+            log_interval=log_interval,
+            tb_log_name=tb_log_name,
+            reset_num_timesteps=reset_num_timesteps,
+            progress_bar=progress_bar,
+        )
         self._call = LearnCall(log_interval, tb_log_name)
         if self._continuation is not None and reset_num_timesteps:
             warnings.warn(
@@ -99,7 +108,9 @@ class ResumableAlgorithm(StoredAlgorithm):
         Write the log.
 
         :param iteration: of ``learn``; 0: not to be shown
+        :raises ValueError: it is no whole number
         """
+        check_given(iteration=iteration)
         if iteration > 0 and self._call.n_iterations_before:
             iteration += self._call.n_iterations_before
             if iteration % (self._call.log_interval or 1):

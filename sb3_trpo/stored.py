@@ -5,21 +5,18 @@ import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, cast
 
-import numpy as np
 import torch as th
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-from stable_baselines3.common.type_aliases import GymEnv, TensorDict
+from stable_baselines3.common.type_aliases import GymEnv
 
+from sb3_trpo.call_arguments import check_file, check_given, check_load, env_named
+from sb3_trpo.checked_algorithm import CheckedAlgorithm
 from sb3_trpo.distributed import Processes
 from sb3_trpo.normalization import append_statistics, warn_of_normalization
-from sb3_trpo.policies import HOW_TO_SHARE, has_two_extractors
 from sb3_trpo.safe_loading.load import errors_named, inert
-from sb3_trpo.snapshot import Snapshot
 from sb3_trpo.whole_files import write_zip
 from sb3_trpo.zip_format import (
     ZipPath,
     check_is_trpo,
-    check_whole,
     read_header,
     stored_policy_kwargs,
     warn_of_units,
@@ -29,7 +26,7 @@ from sb3_trpo.zip_format import (
 SelfStored = TypeVar("SelfStored", bound="StoredAlgorithm")
 
 
-class StoredAlgorithm(OnPolicyAlgorithm):
+class StoredAlgorithm(CheckedAlgorithm):
     """An on-policy algorithm whose files are those of TRPO."""
 
     _processes: Processes
@@ -49,7 +46,10 @@ class StoredAlgorithm(OnPolicyAlgorithm):
         :param path: of the zip, or an open file
         :param exclude: attributes to leave out
         :param include: attributes to keep that would be left out
+        :raises ValueError: an argument is not what is allowed
         """
+        check_file("path", path, method="write")
+        check_given(exclude=exclude, include=include)
         if self._processes.rank != 0:
             return
 
@@ -58,33 +58,6 @@ class StoredAlgorithm(OnPolicyAlgorithm):
             append_statistics(file, self.env)
 
         write_zip(path, write)
-
-    def set_parameters(
-        self,
-        load_path_or_dict: str | TensorDict,
-        exact_match: bool = True,  # noqa: FBT001, FBT002  # SB3's signature
-        device: th.device | str = "auto",
-    ) -> None:
-        """
-        Take over the parameters of a file or of :meth:`get_parameters`: all of them, or none.
-
-        :param load_path_or_dict: a zip of this or another algorithm with the same policy, or a dict
-        :param exact_match: refuse parameters that are missing or too many
-        :param device: where to read the file to
-        :raises ValueError: the file is damaged, or the parameters are those of another policy
-        :raises RuntimeError: likewise
-        """
-        if not isinstance(load_path_or_dict, dict):
-            check_whole(load_path_or_dict)
-        before = Snapshot(self.policy)
-        try:
-            super().set_parameters(load_path_or_dict, exact_match, device)
-        except BaseException as error:
-            before.restore()
-            for kind in (RuntimeError, ValueError):  # SB3's load() tells them apart
-                if isinstance(error, kind) and has_two_extractors(self.policy):
-                    raise kind(f"{error} {HOW_TO_SHARE}") from error
-            raise
 
     @classmethod
     def load(
@@ -124,8 +97,13 @@ class StoredAlgorithm(OnPolicyAlgorithm):
         :raises ValueError: the file is damaged, not TRPO's, or holds what ``trusted=False``
             refuses, or an attribute is out of range
         """
-        if not isinstance(trusted, (bool, np.bool_)):  # "False" is true
-            raise ValueError(f"trusted must be a bool, got {trusted!r}")
+        check_load(
+            *(path, env, device),
+            custom_objects=custom_objects,
+            print_system_info=print_system_info,
+            force_reset=force_reset,
+            trusted=trusted,
+        )
         if not trusted:
             file = inert(path, allow, custom_objects, changes=kwargs, env=env)
             with errors_named(path):
@@ -140,9 +118,10 @@ class StoredAlgorithm(OnPolicyAlgorithm):
         if "policy_kwargs" in kwargs:
             given = kwargs["policy_kwargs"]
             kwargs["policy_kwargs"] = stored_policy_kwargs(path, given, custom_objects)
-        model = super().load(
-            path, env, device, custom_objects, print_system_info, force_reset, **kwargs
-        )
+        with env_named():
+            model = super().load(
+                path, env, device, custom_objects, print_system_info, force_reset, **kwargs
+            )
         if was_written_by_contrib(header) and not {"target_kl", "cg_damping"} <= kwargs.keys():
             warn_of_units(model.action_space, header)
         return model

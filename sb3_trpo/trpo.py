@@ -1,6 +1,5 @@
 """Trust Region Policy Optimization."""
 
-import math
 import time
 from collections.abc import Iterator
 from functools import partial, reduce
@@ -22,16 +21,23 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedul
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.actor_step import actor_problem
+from sb3_trpo.advice import warn_of_shared_extractor, warn_of_truncated_minibatches
 from sb3_trpo.arguments import (
     ACTION_SPACES,
     check_arguments,
     check_learning_rate,
     check_optimizer,
     check_policy,
-    warn_of_shared_extractor,
-    warn_of_truncated_minibatches,
+    check_scheduled,
+    refusals_of_sb3,
 )
 from sb3_trpo.batch import Batch, minibatches, normalised_advantages, rollout_fields, whole_rollout
+from sb3_trpo.call_arguments import (
+    check_device,
+    check_env,
+    check_given,
+    check_rollout,
+)
 from sb3_trpo.callback_locals import SharedLocals
 from sb3_trpo.critic import Minibatch
 from sb3_trpo.critic_step import critic_step
@@ -56,12 +62,7 @@ from sb3_trpo.optim import (
     trust_region_step,
 )
 from sb3_trpo.out_of_memory import in_chunks_that_fit
-from sb3_trpo.policies import (
-    CnnPolicy,
-    MlpPolicy,
-    MultiInputPolicy,
-    with_separate_extractors,
-)
+from sb3_trpo.policies import CnnPolicy, MlpPolicy, MultiInputPolicy, with_separate_extractors
 from sb3_trpo.rank_callbacks import JointProgressBar, RankCallbacks, called_here
 from sb3_trpo.records import actor_figures, critic_figures
 from sb3_trpo.resumable import ResumableAlgorithm
@@ -175,9 +176,12 @@ class TRPO(ResumableAlgorithm):
         distributed: bool = False,
     ) -> None:
         policy_class = check_policy(policy, self.policy_aliases, self._policy_base)
-        if env is None and _init_setup_model:
-            raise ValueError("env must be an environment or its id, got None")
-        try:
+        if env is not None or _init_setup_model:
+            check_env(env, may_be_id=True)
+        check_device(device)
+        check_given(verbose=verbose, use_sde=use_sde, stats_window_size=stats_window_size)
+        check_given(_init_setup_model=_init_setup_model)
+        with refusals_of_sb3(env):
             super().__init__(
                 policy,
                 env,
@@ -200,8 +204,6 @@ class TRPO(ResumableAlgorithm):
                 device=device,
                 _init_setup_model=False,
             )
-        except (AssertionError, NotImplementedError) as error:  # how SB3 refuses spaces
-            raise ValueError(str(error)) from error
         self.batch_size = batch_size
         self.cg_max_steps = cg_max_steps
         self.cg_damping = cg_damping
@@ -247,7 +249,9 @@ class TRPO(ResumableAlgorithm):
         Seed all pseudo-random generators; those of several processes apart.
 
         :param seed: common to all processes; None: leave the generators
+        :raises ValueError: it is out of range
         """
+        check_given(seed=seed)
         if self._processes.size == 1 or seed is None:
             super().set_random_seed(seed)
         else:
@@ -305,8 +309,9 @@ class TRPO(ResumableAlgorithm):
         :param rollout_buffer: to fill
         :param n_rollout_steps: timesteps per environment
         :return: False if the callback ended the rollout early
-        :raises ValueError: an observation is not finite
+        :raises ValueError: an observation is not finite, or an argument not what is allowed
         """
+        check_rollout(env, callback, rollout_buffer, n_rollout_steps)
         self._at_boundary(callback)
         started = time.perf_counter()
         collect = partial(self._collect, env, callback, rollout_buffer, n_rollout_steps)
@@ -461,9 +466,7 @@ class TRPO(ResumableAlgorithm):
         target_kl = self.target_kl
         if callable(target_kl):
             target_kl = target_kl(self._current_progress_remaining)
-        if not math.isfinite(target_kl):
-            raise ValueError(f"target_kl must be a schedule of finite numbers, got {target_kl}")
-        return float(target_kl)
+        return check_scheduled("target_kl", target_kl)
 
     def learn(
         self: SelfTRPO,
@@ -486,6 +489,7 @@ class TRPO(ResumableAlgorithm):
             ``sb3_trpo.checkpoint.resume``, where ``learn_rest`` knows the old one)
         :param progress_bar: show one (needs tqdm and rich)
         :return: self
+        :raises ValueError: an argument is not what is allowed
         """
         check_arguments(self)  # they may have been changed since the model was built
         return super().learn(

@@ -329,6 +329,46 @@ def test_training_that_a_callback_ends_in_a_rollout_keeps_the_checkpoint_before(
     assert [steps_of(path) for path in checkpoints(tmp_path)] == [ROLLOUT]
 
 
+def spoil_one_reward(walk, at, value):
+    """Let a walk return a reward once that is not sound."""
+    step, n_steps = walk.step, 0
+
+    def spoilt(action):
+        nonlocal n_steps
+        n_steps += 1
+        observation, reward, *rest = step(action)
+        return observation, value if n_steps == at else reward, *rest
+
+    walk.step = spoilt
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_reward_that_ruins_the_statistics_leaves_a_checkpoint_to_go_on_from(value, tmp_path):
+    case = CASES["trpo"]
+    wanted, _ = trained(case, tmp_path / "whole")
+    model = case.model()
+    spoil_one_reward(model.env.venv.envs[0].unwrapped, N_STEPS + 3, value)
+    with (
+        pytest.warns(UserWarning, match="VecNormalize are not finite.*Older ones are still there"),
+        pytest.raises(RuntimeError, match="3 updates in a row were skipped"),
+        np.errstate(invalid="ignore"),
+    ):
+        model.learn(TOTAL, callback=TrainingCheckpoint(1, tmp_path / "c"))
+    assert [steps_of(path) for path in checkpoints(tmp_path / "c")] == [ROLLOUT]
+    assert gone_on(tmp_path / "c", case.env())[0] == wanted
+
+
+def test_rewards_that_are_not_normalised_do_not_keep_checkpoints_from_being_written(tmp_path):
+    model = CASES["trpo"].model()
+    model.env.norm_reward = False
+    spoil_one_reward(model.env.venv.envs[0].unwrapped, N_STEPS + 3, np.nan)
+    with pytest.warns(UserWarning, match="Update skipped"), np.errstate(invalid="ignore"):
+        model.learn(TOTAL, callback=TrainingCheckpoint(1, tmp_path))
+    assert np.isnan(model.env.ret_rms.var)
+    assert steps_of(checkpoints(tmp_path)[-1]) == 4 * ROLLOUT
+    assert model._n_updates == 3
+
+
 def test_verbose_says_what_is_written(tmp_path, capsys):
     CASES["plain"].model().learn(ROLLOUT, callback=TrainingCheckpoint(1, tmp_path, verbose=1))
     assert f"{tmp_path}/000001-steps-{ROLLOUT}" in capsys.readouterr().out
@@ -348,18 +388,6 @@ def test_one_folder_is_for_one_training(tmp_path):
 
 
 # --- bad arguments --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [((value, "x"), "save_freq") for value in (0, -1, 1.5, None, True)]
-    + [((1, value), "path") for value in (None, 3, "")]
-    + [((1, "x", value), "keep") for value in (0, -2, 1.5, None, True)],
-)
-def test_callback_refuses_wrong_arguments(arguments, named):
-    with pytest.raises(ValueError, match=f"^{named} must be") as caught:
-        TrainingCheckpoint(*arguments)
-    assert repr(arguments[["save_freq", "path", "keep"].index(named)]) in str(caught.value)
 
 
 def test_folder_that_cannot_be_made_is_refused_before_training(tmp_path):
@@ -412,14 +440,6 @@ class Mine(TRPO):
 def test_resume_says_what_differs(name, env, options, message, stored):
     with pytest.raises(ValueError, match=message):
         resume(stored / name, env(), device="cpu", **options)
-
-
-@pytest.mark.parametrize("path", [None, 3, ""])
-def test_resume_refuses_wrong_paths(path):
-    with pytest.raises(ValueError, match="path must be that of a folder"):
-        resume(path, CASES["plain"].env())
-    with pytest.raises(ValueError, match="path must be that of a folder"):
-        newest_checkpoint(path)
 
 
 def test_learn_rest_refuses_a_model_that_was_not_resumed():

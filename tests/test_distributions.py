@@ -325,19 +325,6 @@ def test_entropy_bonus_of_a_squashed_gaussian_has_the_gradient_of_its_entropy():
     assert error < 5 * value.std() / math.sqrt(n)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        ((int, ("rate",)), "distribution_class"),
-        ((Hidden, ()), "parameter_names"),
-        ((Hidden, (3,)), "parameter_names"),
-    ],
-)
-def test_bad_registration_is_refused(arguments, named):
-    with pytest.raises(ValueError, match=named):
-        register_distribution(*arguments)
-
-
 def test_object_that_holds_no_torch_distribution_is_refused():
     with pytest.raises(ValueError, match="must hold torch distributions"):
         DistributionMap(Held("nothing"))

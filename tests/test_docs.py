@@ -90,7 +90,7 @@ def test_the_algorithm_links_to_its_sources():
 
 def test_the_api_has_every_public_name():
     pages = "".join(path.read_text() for path in (ROOT / "docs" / "api").glob("*.md"))
-    for module in ("sb3_trpo", "sb3_trpo.optim", "sb3_trpo.distributions"):
+    for module in ("sb3_trpo", "sb3_trpo.optim", "sb3_trpo.distributions", "sb3_trpo.report"):
         for name in importlib.import_module(module).__all__:
             assert re.search(rf"\b{name}\b", pages), f"{module}.{name}"
 

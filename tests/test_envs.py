@@ -179,26 +179,6 @@ def test_what_envpool_cannot_do_is_said():
             attempt()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        ({"task": "Nope-v0"}, "task must be one of .* got 'Nope-v0'"),
-        ({"num_envs": 0}, r"num_envs must be a whole number in \[1, 2\*\*31\), got 0"),
-        ({"num_envs": 2.0}, "num_envs must be .* got 2.0"),
-        ({"seed": -1}, "seed must be .* got -1"),
-        ({"num_threads": True}, "num_threads must be .* got True"),
-        ({"env_kwargs": [1]}, r"env_kwargs must be None or a dict, got \[1\]"),
-        (
-            {"env_kwargs": {"foo": 1}},
-            "env_kwargs must be options that EnvPool knows",
-        ),
-    ],
-)
-def test_bad_arguments_are_named(arguments, complaint):
-    with pytest.raises(ValueError, match=complaint):
-        EnvPoolVecEnv(**{"task": "CartPole-v1", "num_envs": 2, **arguments})
-
-
 def test_without_envpool_the_extra_is_named():
     code = (
         "import sys; sys.modules['envpool'] = None; from sb3_trpo.envs import EnvPoolVecEnv\n"

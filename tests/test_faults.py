@@ -1,5 +1,7 @@
 """Faults thrown into updates and training at every point: an update happens whole or not at all."""
 
+import ast
+import functools
 import math
 import os
 import random
@@ -130,14 +132,30 @@ class Lines:
     def _called(self, frame, event, _):
         path = Path(frame.f_code.co_filename)
         # What puts things back may itself be hit once; a second fault is beyond any promise.
-        return self._line if PACKAGE in path.parents else None
+        if PACKAGE not in path.parents:
+            return None
+        heads, inside = heads_of_with(path), set()
 
-    def _line(self, frame, event, _):
-        if event == "line":
-            self.count += 1
-            if self.count == self.at:
-                raise self.error("injected")
-        return self._line
+        def line(frame, event, _):
+            if event == "line":
+                number = frame.f_lineno
+                is_leaving = number in inside
+                if number in heads:
+                    inside.symmetric_difference_update({number})
+                # Python traces a with statement again before __exit__, where no signal is looked
+                # for: that happens at calls and jumps, and these lie inside the block.
+                self.count += not is_leaving
+                if self.count == self.at and not is_leaving:
+                    raise self.error("injected")
+            return line
+
+        return line
+
+
+@functools.cache
+def heads_of_with(path):
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return {node.lineno for node in nodes if isinstance(node, ast.With)}
 
 
 PACKAGE = Path(sb3_trpo.__file__).parent

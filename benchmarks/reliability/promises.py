@@ -99,7 +99,7 @@ PROMISES = (
     ),
     Promise(
         "A bad argument is a ValueError or TypeError that names it",
-        ("test_bad_arguments.py", "test_arguments.py"),
+        ("test_bad_arguments.py", "test_bad_command_lines.py", "test_arguments.py"),
     ),
     Promise(
         "What is imported is declared; wheel and sdist hold the package alone",

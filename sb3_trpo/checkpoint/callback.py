@@ -6,15 +6,16 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
 import sb3_trpo
+from sb3_trpo.call_arguments import check_given
 from sb3_trpo.callback_locals import BoundaryCallback
-from sb3_trpo.checkpoint.environments import LastStep
+from sb3_trpo.checkpoint.environments import LastStep, can_be_gone_on_from
 from sb3_trpo.checkpoint.files import is_taken, remove_leftovers, write_checkpoint
 from sb3_trpo.checkpoint.layout import files_of
 from sb3_trpo.checkpoint.training_state import captured
+from sb3_trpo.optim.checks import check, is_whole
 from sb3_trpo.plain_data import pack
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ class TrainingCheckpoint(BoundaryCallback):
     A checkpoint is written between two rollouts, when ``save_freq`` steps have been made since the
     last one, and when ``learn()`` is through. It appears under its name when all of it is on the
     disk: a process that is killed leaves the newest whole one as it was. A disk that is full is
-    warned of, and training goes on.
+    warned of, and training goes on. So are statistics of VecNormalize that are not finite, as one
+    such reward leaves them for good: the checkpoints from before it remain.
 
     Give it to ``learn()`` itself, or in a list; to each of several processes that learn together
     (the first writes, for all of them). One folder is for one training.
@@ -45,11 +47,10 @@ class TrainingCheckpoint(BoundaryCallback):
         self, save_freq: int, path: str | Path, keep: int = 2, *, verbose: int = 0
     ) -> None:
         for name, value in (("save_freq", save_freq), ("keep", keep)):
-            is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-            if not (is_whole and value >= 1):
-                raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
+            check(name, value, "a whole number >= 1", is_right=is_whole(value, 1))
         if not isinstance(path, (str, Path)) or not str(path):
             raise ValueError(f"path must be that of a folder, got {path!r}")
+        check_given(verbose=verbose)
         super().__init__(verbose)
         self._save_freq, self._folder, self._keep = int(save_freq), Path(path), int(keep)
         self._n_calls_at_last = 0
@@ -143,6 +144,16 @@ class TrainingCheckpoint(BoundaryCallback):
     def _write(self) -> None:
         model, group = self._trpo, self._trpo._processes
         self._n_calls_at_last = self.n_calls
+        assert model.env is not None
+        if not all(group.exchange(can_be_gone_on_from(model.env))):
+            if group.rank == 0:
+                warnings.warn(
+                    f"No checkpoint is written to {self._folder} at {model.num_timesteps} steps: "
+                    "the statistics of VecNormalize are not finite, and nothing could be learnt "
+                    "from there. Older ones are still there.",
+                    stacklevel=2,
+                )
+            return
         n_iterations = model._call.n_iterations_before + self._n_rollouts
         state = captured(model, self._outermost, self._last_step, n_iterations)
         ranks = group.exchange(pack(state))

@@ -18,6 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize, u
 from sb3_trpo.checkpoint.env_access import EnvAccess, States, vec_wrappers
 from sb3_trpo.checkpoint.random_states import common_states, same
 from sb3_trpo.checkpoint.reset_search import ResetSearch
+from sb3_trpo.normalization import running_observations
 from sb3_trpo.plain_data import is_plain
 
 
@@ -37,6 +38,25 @@ class LastStep:
     def end(self) -> None:
         """Take note of the step's end, and whether it used the whole process's generators."""
         self.draws_here = self._access.is_here and not same(self._common, common_states())
+
+
+def can_be_gone_on_from(venv: VecEnv) -> bool:
+    """
+    Tell whether the environments still return numbers.
+
+    One reward that is not finite makes the statistics of VecNormalize so for good, and with them
+    all rewards that it normalises.
+
+    :param venv: the environments
+    :return: False if there is nothing to learn from them any more
+    """
+    normaliser = unwrap_vec_normalize(venv)
+    if normaliser is None:
+        return True
+    running = list(running_observations(normaliser).values())
+    if normaliser.norm_reward:
+        running.append(normaliser.ret_rms)
+    return all(bool(np.isfinite(x).all()) for rms in running for x in (rms.mean, rms.var))
 
 
 def captured(venv: VecEnv, last_step: LastStep | None) -> dict[str, Any]:

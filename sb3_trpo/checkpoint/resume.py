@@ -4,12 +4,12 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import gymnasium as gym
 import torch as th
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 import sb3_trpo
+from sb3_trpo.call_arguments import check_device, check_env, check_given
 from sb3_trpo.checkpoint.env_access import EnvAccess
 from sb3_trpo.checkpoint.files import Damaged, Stored, newest, read_checkpoint
 from sb3_trpo.checkpoint.layout import MODEL, state_of
@@ -67,6 +67,9 @@ def resume(
     :raises ValueError: there is no whole checkpoint, or it is of another class, other environments
         or another number of processes; says what differs
     """
+    check_env(env)
+    check_device(device)
+    check_given(custom_objects=custom_objects)
     group = processes(distributed=distributed)
     stored = _agreed(group, _as_path(path))
     state = state_of(stored.files, group.rank)
@@ -100,7 +103,7 @@ def learn_rest(
     :return: the model
     :raises ValueError: the model is not one that :func:`resume` has just returned
     """
-    rest = model._continuation
+    rest = getattr(model, "_continuation", None)
     if rest is None:
         raise ValueError("model must be one that resume() returned and that has not learnt since")
     return model.learn(
@@ -158,8 +161,6 @@ def _prepared(
     env: Any, state: dict[str, Any], statistics: Statistics | None, cls: type["TRPO"]
 ) -> VecEnv:
     """Check the environments, and normalise them as they were."""
-    if not isinstance(env, (gym.Env, VecEnv)):
-        raise ValueError(f"env must be an environment, got {env!r}")
     venv = env if isinstance(env, VecEnv) else cls._wrap_env(env)
     _check_same_tasks(venv, state["env"])
     normaliser = unwrap_vec_normalize(venv)

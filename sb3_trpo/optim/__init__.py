@@ -1,7 +1,7 @@
 """The numerical core: trust-region steps on anything that yields a distribution. Torch alone."""
 
 from sb3_trpo.optim.conjugate_gradient import CGResult, conjugate_gradient
-from sb3_trpo.optim.fisher import FisherVectorProduct, JacobianForm, choose_jacobian_form
+from sb3_trpo.optim.fisher import FisherVectorProduct, choose_jacobian_form
 from sb3_trpo.optim.line_search import (
     LineSearch,
     LineSearchResult,
@@ -13,6 +13,7 @@ from sb3_trpo.optim.parameter_vector import ParameterVector
 from sb3_trpo.optim.problem import (
     Chunk,
     FastLinearisation,
+    JacobianForm,
     Linearisation,
     OldPolicy,
     TrustRegionProblem,

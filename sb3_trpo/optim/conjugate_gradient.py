@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch as th
 
+from sb3_trpo.optim.checks import check, check_function, is_floating, is_real, is_whole, shown
 from sb3_trpo.optim.precision import dot
 
 StopReason = Literal["converged", "max_iterations", "no_curvature", "non_finite"]
@@ -63,14 +64,12 @@ def conjugate_gradient(
     :param relative_tolerance: stop at ``‖b − A x‖₂ <= relative_tolerance · ‖b‖₂``;
         dimensionless, in [0, 1)
     :return: the solution and how the solve went
-    :raises ValueError: ``b`` is not a vector, or an option is out of range
+    :raises ValueError: ``b`` is not a vector, a product is not like it, or an option is out of
+        range
     """
-    if b.dim() != 1:
-        raise ValueError(f"b must be a vector of shape (P,), got shape {tuple(b.shape)}")
-    if max_iterations < 1:
-        raise ValueError(f"max_iterations must be >= 1, got {max_iterations}")
-    if not 0 <= relative_tolerance < 1:
-        raise ValueError(f"relative_tolerance must be in [0, 1), got {relative_tolerance}")
+    check_function("matvec", matvec)
+    check("b", b, "a vector of floating point numbers (P,)", is_right=is_floating(b, 1))
+    check_solve(max_iterations, relative_tolerance)
 
     x, residual, direction = th.zeros_like(b), b, b
     residual_dot = dot(residual, residual)
@@ -85,6 +84,10 @@ def conjugate_gradient(
     stopped_by: StopReason = "max_iterations"
     while iterations < max_iterations:
         product = matvec(direction)
+        if not isinstance(product, th.Tensor) or product.shape != b.shape:
+            raise ValueError(
+                f"matvec must return a vector of shape {tuple(b.shape)}, got {shown(product)}"
+            )
         curvature_scalar = dot(direction, product)
         alpha = residual_dot / curvature_scalar
         new_x = x + alpha.to(b.dtype) * direction
@@ -117,3 +120,18 @@ def conjugate_gradient(
         direction = residual + beta.to(b.dtype) * direction
 
     return CGResult(x, residual, iterations, math.sqrt(last_dot / b_dot), stopped_by)
+
+
+def check_solve(max_iterations: int, relative_tolerance: float, prefix: str = "") -> None:
+    """
+    Refuse options of a solve.
+
+    :param max_iterations: as given
+    :param relative_tolerance: as given
+    :param prefix: of the arguments' names
+    :raises ValueError: one is out of range
+    """
+    is_right = is_whole(max_iterations, 1)
+    check(f"{prefix}max_iterations", max_iterations, "a whole number >= 1", is_right=is_right)
+    is_right = is_real(relative_tolerance) and 0 <= relative_tolerance < 1
+    check(f"{prefix}relative_tolerance", relative_tolerance, "in [0, 1)", is_right=is_right)

@@ -9,15 +9,32 @@ Source: TRPO paper (arXiv:1502.05477), appendix C.1.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch as th
 from torch.autograd import forward_ad
 
+from sb3_trpo.optim.checks import (
+    check,
+    check_function,
+    check_module,
+    has_methods,
+    is_floating,
+    is_real,
+    shown,
+)
 from sb3_trpo.optim.parameter_vector import ParameterVector
-from sb3_trpo.optim.problem import Chunk, Linearisation, Linearise, OldPolicy, identity
-
-JacobianForm = Literal["reverse", "forward"]
+from sb3_trpo.optim.problem import (
+    Chunk,
+    JacobianForm,
+    Linearisation,
+    Linearise,
+    OldPolicy,
+    check_chunk,
+    check_chunks,
+    check_form,
+    check_old_policies,
+    identity,
+)
 
 
 class ReverseLinearisation:
@@ -158,6 +175,7 @@ class FisherVectorProduct:
     :param outputs: of the only chunk, with their graph, where the caller has them already
     :param linearise: a faster way to J, see :class:`sb3_trpo.optim.TrustRegionProblem`
     :param kept: J on the only chunk, where the caller has it already
+    :raises ValueError: one of them is of another kind, or out of range
     """
 
     def __init__(
@@ -174,6 +192,20 @@ class FisherVectorProduct:
         linearise: Linearise | None = None,
         kept: Linearisation | None = None,
     ) -> None:
+        check_chunks(chunks)
+        check_old_policies(old_policies, len(chunks))
+        is_vector = isinstance(parameters, ParameterVector)
+        check("parameters", parameters, "a ParameterVector", is_right=is_vector)
+        check_module("module", module)
+        check_form("form", form)
+        is_right = is_real(total_weight) and total_weight >= 0
+        check("total_weight", total_weight, "a finite number >= 0", is_right=is_right)
+        check_function("sum_over_processes", sum_over_processes)
+        is_right = outputs is None or is_floating(outputs, 2)
+        check("outputs", outputs, "None or dist_params (n, K)", is_right=is_right)
+        check_function("linearise", linearise, or_none=True)
+        is_right = kept is None or _is_linearisation(kept)
+        check("kept", kept, "None or a Linearisation", is_right=is_right)
         self._faster = linearise
         self._chunks, self._old_policies = chunks, old_policies
         self._parameters, self._module, self._form = parameters, module, form
@@ -189,7 +221,11 @@ class FisherVectorProduct:
 
         :param vector: v (P,)
         :return: F v (P,)
+        :raises ValueError: v is not of that shape
         """
+        if not isinstance(vector, th.Tensor) or vector.shape != (len(self._parameters),):
+            size = len(self._parameters)
+            raise ValueError(f"vector must be of shape ({size},), got {shown(vector)}")
         product = None
         for chunk, old_policy in zip(self._chunks, self._old_policies, strict=True):
             part = self._of_chunk(chunk, old_policy, vector)
@@ -216,6 +252,9 @@ class FisherVectorProduct:
         )
 
 
+_is_linearisation = has_methods(["jvp", "vjp"])
+
+
 def choose_jacobian_form(chunk: Chunk, module: th.nn.Module) -> JacobianForm | None:
     """
     Find out which form of J v a network supports, by trying.
@@ -228,8 +267,11 @@ def choose_jacobian_form(chunk: Chunk, module: th.nn.Module) -> JacobianForm | N
     :param module: owns the parameters
     :return: the form to use from now on; None if there is nothing to differentiate, and so no
         product to choose a form for
+    :raises ValueError: one of them is of another kind
     :raises NotImplementedError: the network supports neither
     """
+    check_chunk("chunk", chunk)
+    check_module("module", module)
     outputs = chunk.dist_params()
     trainable = [p for p in module.parameters() if p.requires_grad]
     if not outputs.requires_grad:
@@ -238,6 +280,8 @@ def choose_jacobian_form(chunk: Chunk, module: th.nn.Module) -> JacobianForm | N
     parameters = ParameterVector(
         [p for p, grad in zip(trainable, used, strict=True) if grad is not None]
     )
+    if not len(parameters):  # what the outputs depend on is no parameter of the module
+        return None
     direction = th.ones_like(parameters.read())
     try:
         ReverseLinearisation(outputs, parameters).jvp(direction)

@@ -9,7 +9,10 @@ old one; a number that is not finite never passes.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Protocol
+
+from sb3_trpo.optim.checks import check, check_function, is_real, is_whole, shown
 
 # Where the KL search aims, and with what it is content, as fractions of the target.
 AIM = 0.97
@@ -30,6 +33,11 @@ class Trial:
     step_fraction: float
     surrogate: float
     kl: float
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():  # NaN among them: such a trial does not pass
+            if not isinstance(value, Real):
+                raise ValueError(f"{name} must be a number, got {shown(value)}")
 
 
 @dataclass(frozen=True)
@@ -58,13 +66,28 @@ class LineSearch(Protocol):
         ...
 
 
-def _check(target_kl: float, shrinking_factor: float, max_iterations: int) -> None:
-    if not (math.isfinite(target_kl) and target_kl > 0):
-        raise ValueError(f"target_kl must be finite and > 0, got {target_kl}")
-    if not 0 < shrinking_factor < 1:
-        raise ValueError(f"shrinking_factor must be in (0, 1), got {shrinking_factor}")
-    if max_iterations < 1:
-        raise ValueError(f"max_iterations must be >= 1, got {max_iterations}")
+def _check(
+    evaluate: Evaluate,
+    old_surrogate: float,
+    target_kl: float,
+    shrinking_factor: float,
+    max_iterations: int,
+) -> None:
+    check_function("evaluate", evaluate)
+    check("old_surrogate", old_surrogate, "a finite number", is_right=is_real(old_surrogate))
+    is_right = is_real(target_kl) and target_kl > 0
+    check("target_kl", target_kl, "a finite number > 0", is_right=is_right)
+    is_right = is_real(shrinking_factor) and 0 < shrinking_factor < 1
+    check("shrinking_factor", shrinking_factor, "in (0, 1)", is_right=is_right)
+    is_right = is_whole(max_iterations, 1)
+    check("max_iterations", max_iterations, "a whole number >= 1", is_right=is_right)
+
+
+def _measured(evaluate: Evaluate, fraction: float) -> Trial:
+    trial = evaluate(fraction)
+    if not isinstance(trial, Trial):
+        raise ValueError(f"evaluate must return a Trial, got {shown(trial)}")
+    return trial
 
 
 def _passes(trial: Trial, old_surrogate: float, target_kl: float) -> bool:
@@ -93,9 +116,9 @@ def backtracking_search(
     :return: the accepted trial, if any, and the number of evaluations
     :raises ValueError: an option is out of range
     """
-    _check(target_kl, shrinking_factor, max_iterations)
+    _check(evaluate, old_surrogate, target_kl, shrinking_factor, max_iterations)
     for i in range(max_iterations):
-        trial = evaluate(shrinking_factor**i)
+        trial = _measured(evaluate, shrinking_factor**i)
         if _passes(trial, old_surrogate, target_kl):
             return LineSearchResult(trial, i + 1)
     return LineSearchResult(None, max_iterations)
@@ -127,12 +150,12 @@ def kl_matching_search(
     :return: the accepted trial, if any, and the number of evaluations
     :raises ValueError: an option is out of range
     """
-    _check(target_kl, shrinking_factor, max_iterations)
+    _check(evaluate, old_surrogate, target_kl, shrinking_factor, max_iterations)
     best: Trial | None = None
     longest_passed, shortest_failed = 0.0, math.inf
     fraction = 1.0
     for i in range(max_iterations):
-        trial = evaluate(fraction)
+        trial = _measured(evaluate, fraction)
         passed = _passes(trial, old_surrogate, target_kl)
         fallen = (
             best is not None and fraction > best.step_fraction and trial.surrogate < best.surrogate

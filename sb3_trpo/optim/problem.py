@@ -7,10 +7,19 @@ observation) and whatever a mean runs over (one process or many) enters here and
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import torch as th
 
+from sb3_trpo.optim.checks import (
+    check,
+    check_all,
+    check_function,
+    check_module,
+    has_methods,
+    is_floating,
+    shown,
+)
 from sb3_trpo.optim.parameter_vector import ParameterVector
 
 
@@ -95,7 +104,77 @@ class Chunk(Protocol):
         ...
 
 
+JacobianForm = Literal["reverse", "forward"]
 Linearise = Callable[[Chunk], FastLinearisation]
+
+
+_is_chunk = has_methods(["dist_params"])  # the core's parts need no more each
+_is_old_policy = has_methods(["metric"])
+
+
+def check_chunk(name: str, chunk: Chunk) -> None:
+    """
+    Refuse what is no chunk.
+
+    :param name: of the argument
+    :param chunk: as given
+    :raises ValueError: it is none
+    """
+    check(name, chunk, "a Chunk", is_right=_is_chunk(chunk))
+
+
+def check_chunks(chunks: Sequence[Chunk], name: str = "chunks") -> None:
+    """
+    Refuse what is no list of chunks.
+
+    :param chunks: as given
+    :param name: of the argument
+    :raises ValueError: it is none
+    """
+    check_all(name, chunks, "Chunk", _is_chunk)
+
+
+def check_old_policies(old_policies: Sequence[OldPolicy], n_chunks: int) -> None:
+    """
+    Refuse what is no list of an old policy per chunk.
+
+    :param old_policies: as given
+    :param n_chunks: how many there must be
+    :raises ValueError: it is none
+    """
+    check_all("old_policies", old_policies, "OldPolicy", _is_old_policy)
+    if len(old_policies) != n_chunks:
+        raise ValueError(f"old_policies must be {n_chunks}, one a chunk, got {len(old_policies)}")
+
+
+def check_form(name: str, form: JacobianForm) -> None:
+    """
+    Refuse what is no form of J v.
+
+    :param name: of the argument
+    :param form: as given
+    :raises ValueError: there is none of that name
+    """
+    forms = get_args(JacobianForm)
+    is_right = isinstance(form, str) and form in forms
+    check(name, form, f"one of {', '.join(forms)}", is_right=is_right)
+
+
+def check_rows(outputs: th.Tensor, weights: th.Tensor) -> None:
+    """
+    Refuse samples whose parts would be broadcast against each other.
+
+    :param outputs: ``dist_params`` of a chunk
+    :param weights: of the chunk
+    :raises ValueError: one of them has another shape
+    """
+    if not is_floating(outputs, 2):
+        raise ValueError(f"chunks must have dist_params of shape (n, K), got {shown(outputs)}")
+    if not isinstance(weights, th.Tensor) or weights.shape != outputs.shape[:1]:
+        raise ValueError(
+            f"chunks must have weights of shape ({len(outputs)},), one a sample, "
+            f"got {shown(weights)}"
+        )
 
 
 def identity(vector: th.Tensor) -> th.Tensor:
@@ -113,6 +192,7 @@ class TrustRegionProblem:
     :param fisher_chunks: the samples of the Fisher-vector products in the solve; None: ``chunks``
     :param sum_over_processes: sums a flat vector over all processes, the same on each
     :param linearise: a faster way than autograd to the J of a chunk; None: autograd
+    :raises ValueError: one of them is of another kind
     """
 
     module: th.nn.Module
@@ -120,3 +200,13 @@ class TrustRegionProblem:
     fisher_chunks: Sequence[Chunk] | None = None
     sum_over_processes: Callable[[th.Tensor], th.Tensor] = identity
     linearise: Linearise | None = None
+
+    def __post_init__(self) -> None:
+        check_module("module", self.module)
+        check_chunks(self.chunks)
+        if not self.chunks:
+            raise ValueError(f"chunks must be at least one, which may be empty, got {self.chunks}")
+        if self.fisher_chunks is not None:
+            check_chunks(self.fisher_chunks, "fisher_chunks")
+        check_function("sum_over_processes", self.sum_over_processes)
+        check_function("linearise", self.linearise, or_none=True)

@@ -10,16 +10,20 @@ from dataclasses import dataclass, replace
 
 import torch as th
 
-from sb3_trpo.optim.conjugate_gradient import CGResult, conjugate_gradient
-from sb3_trpo.optim.fisher import FisherVectorProduct, JacobianForm
+from sb3_trpo.optim.checks import check, check_function, is_real, shown
+from sb3_trpo.optim.conjugate_gradient import CGResult, check_solve, conjugate_gradient
+from sb3_trpo.optim.fisher import FisherVectorProduct
 from sb3_trpo.optim.line_search import LineSearch, LineSearchResult, Trial
 from sb3_trpo.optim.parameter_vector import ParameterVector
 from sb3_trpo.optim.precision import dot, precise
 from sb3_trpo.optim.problem import (
     Chunk,
     FastLinearisation,
+    JacobianForm,
     OldPolicy,
     TrustRegionProblem,
+    check_form,
+    check_rows,
 )
 from sb3_trpo.optim.result import TrustRegionResult
 
@@ -69,10 +73,14 @@ def trust_region_step(
     :return: the outcome and the figures of the step
     :raises ValueError: an option is out of range
     """
-    if not math.isfinite(target_kl):
-        raise ValueError(f"target_kl must be finite, got {target_kl}")
-    if not 0 <= damping < math.inf:
-        raise ValueError(f"damping must be finite and >= 0, got {damping}")
+    is_problem = isinstance(problem, TrustRegionProblem)
+    check("problem", problem, "a TrustRegionProblem", is_right=is_problem)
+    check("target_kl", target_kl, "a finite number", is_right=is_real(target_kl))
+    is_right = is_real(damping) and damping >= 0
+    check("damping", damping, "a finite number >= 0", is_right=is_right)
+    check_solve(cg_max_iterations, cg_relative_tolerance, "cg_")
+    check_form("jacobian_form", jacobian_form)
+    check_function("line_search", line_search)
     gradient = _surrogate_gradient(problem)
     result = TrustRegionResult(
         outcome="nothing_to_do",
@@ -122,6 +130,7 @@ def _surrogate_gradient(problem: TrustRegionProblem) -> _Gradient:
     for chunk in problem.chunks:
         fast = None if problem.linearise is None else problem.linearise(chunk)
         outputs = chunk.dist_params() if fast is None else fast.outputs
+        check_rows(outputs, chunk.weights)
         old_policy = chunk.old_policy(outputs.detach())
         head = precise(outputs.detach()).requires_grad_()
         weights = precise(chunk.weights)
@@ -283,6 +292,8 @@ def _move(
 
     try:
         searched = line_search(evaluate, old_surrogate=gradient.old_surrogate, target_kl=target_kl)
+        if not isinstance(searched, LineSearchResult):
+            raise ValueError(f"line_search must return a LineSearchResult, got {shown(searched)}")
         if searched.accepted is None:
             parameters.write(old)
         else:

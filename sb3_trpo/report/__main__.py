@@ -7,13 +7,8 @@ from pathlib import Path
 from sb3_trpo.report.making import DEFAULT_NAME, make_report
 
 
-def main(arguments: list[str]) -> int:
-    """
-    Make a report.
-
-    :param arguments: of the command line
-    :return: exit status
-    """
+def parser_of_options() -> argparse.ArgumentParser:
+    """Say what the command line takes."""
     parser = argparse.ArgumentParser(
         prog="python -m sb3_trpo.report",
         description="Turn the logs of runs into one HTML page that opens offline, and PNGs.",
@@ -42,12 +37,23 @@ def main(arguments: list[str]) -> int:
         metavar="N",
         help="average lines over N rows, the raw line faint behind (default: %(default)s, none)",
     )
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    """
+    Make a report.
+
+    :param arguments: of the command line
+    :return: exit status
+    """
+    parser = parser_of_options()
     options = parser.parse_args(arguments)
     try:
         report = make_report(
             options.runs, output=options.output, title=options.title, smooth=options.smooth
         )
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return 2
     print(f"{report.page} and {len(report.pictures)} pictures in {report.pictures[0].parent}")

@@ -29,6 +29,10 @@ MOST_POINTS = 600
 """Of a line; more than a card has pixels would only weigh."""
 FAR_APART = 10.0
 """From which ratio to the lowest median on an "auto" scale is logarithmic."""
+MOST_TICKS = 6
+"""Of a logarithmic axis. No axis lets its length decide: the layout would go round in a circle."""
+STEPS = [1, 2, 2.5, 5, 10]
+"""Between ticks, times a power of ten."""
 UNITS = ((7200.0, 3600.0, "hours"), (300.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
 """Seconds from which on, seconds in it, name."""
 
@@ -91,7 +95,8 @@ class Drawing:
         lines = [(number, series) for number, series in curves if series is not None]
         _set_scale(axes, chart, [series for _, series in lines])
         for height in chart.references:
-            axes.axhline(height, color=palette.ink, lw=0.8, alpha=0.5)
+            if height > 0 or axes.get_yscale() == "linear":
+                axes.axhline(height, color=palette.ink, lw=0.8, alpha=0.5)
         for number, series in lines:
             finite = np.isfinite(series.values)
             steps, values = series.steps[finite] / unit, series.values[finite]
@@ -144,12 +149,14 @@ def _set_scale(axes: Axes, chart: Chart, lines: list[Series]) -> None:
     far_apart = bool(medians) and max(*medians, *highest) > FAR_APART * min(medians)
     if medians and (chart.scale == "log" or (chart.scale == "auto" and far_apart)):
         axes.set_yscale("log", nonpositive="mask")
-        axes.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+        axes.yaxis.set_major_locator(LogLocator(numticks=MOST_TICKS))
+        axes.yaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0), numticks=MOST_TICKS))
         # Raised exponents would be too small to read.
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    elif all((s.finite == s.finite.round()).all() for s in lines):
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, min_n_ticks=1))
+    else:
+        whole = all((s.finite == s.finite.round()).all() for s in lines)
+        axes.yaxis.set_major_locator(MaxNLocator(6, steps=STEPS, integer=whole, min_n_ticks=1))
 
 
 def _keep_window(axes: Axes, chart: Chart) -> None:
@@ -160,7 +167,7 @@ def _keep_window(axes: Axes, chart: Chart) -> None:
 
 
 def _label_x(axes: Axes, name: str) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=STEPS))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlabel(name)
 

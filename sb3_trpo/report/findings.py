@@ -39,7 +39,8 @@ def percent(share: float) -> str:
     :param share: between 0 and 1
     :return: in percent
     """
-    return f"{100 * share:.0f} %" if share >= 0.01 or share == 0 else "below 1 %"
+    figure = f"{100 * share:.0f}" if share >= 0.01 or share == 0 else "below 1"
+    return f"{figure}\N{NO-BREAK SPACE}%"
 
 
 def late(series: Series) -> Array:

@@ -105,6 +105,7 @@ def _of_yaml(path: Path, notes: list[str]) -> dict[str, Any]:
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             content = yaml.load(file, _PlainLoader)  # a SafeLoader
+        json.dumps(content, default=str)  # fails where an alias leads round in a circle
     except (OSError, ValueError, TypeError, IndexError, yaml.YAMLError) as error:
         notes.append(f"{path.name}: cannot be read ({type(error).__name__})")
         return {}

@@ -84,6 +84,7 @@ def of_explained_variance(run: Run) -> list[Finding]:
     cure = f"more passes ({passes}), another learning_rate, or rewards scaled by VecNormalize"
     if run.algorithm == "A2C":
         cure = "another learning_rate, longer rollouts (n_steps), or rewards scaled by VecNormalize"
+    cure += "; harmless if the returns are all alike"
     said += f" The critic is not fitting: {cure}"
     return [Finding(f"{said} ({now}).".replace(" ()", ""), worth_a_look=True)]
 

@@ -1,9 +1,11 @@
 """Making a report: from folders of runs to files."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sb3_trpo.optim.checks import check, check_all, is_whole
 from sb3_trpo.report.charts import Drawing
 from sb3_trpo.report.page import page
 from sb3_trpo.report.panels import PANELS
@@ -42,14 +44,16 @@ def make_report(
     :return: the files
     :raises ValueError: a folder has no logs, or an argument is out of range
     """
-    if isinstance(folders, (str, Path)) or not folders:
+    check_all("folders", folders, "folders", lambda x: isinstance(x, (str, os.PathLike)))
+    if not folders:
         raise ValueError(f"folders must be a list of at least one folder, got {folders!r}")
-    if smooth < 1:
-        raise ValueError(f"smooth must be >= 1, got {smooth}")
-    file = Path(output)
-    if file.suffix.lower() not in (".html", ".htm"):
-        file = file / DEFAULT_NAME
-    runs = read_runs(folders)
+    check("title", title, "a str", is_right=isinstance(title, str))
+    check("smooth", smooth, "a whole number >= 1", is_right=is_whole(smooth, 1))
+    file = _page_at(output)
+    try:
+        runs = read_runs(folders)
+    except ValueError as error:
+        raise ValueError(f"folders: {error}") from error
     names = ", ".join(run.name for run in runs)
     drawing = Drawing(runs, smooth)
     text = page(drawing, title or (f"Training: {names}" if len(runs) <= 3 else f"{len(runs)} runs"))
@@ -65,3 +69,16 @@ def make_report(
             picture.write_bytes(drawing.png(panel))
             written.append(picture)
     return Report(file, tuple(written))
+
+
+def _page_at(output: str | Path) -> Path:
+    """Return where the page goes."""
+    is_path = isinstance(output, (str, os.PathLike)) and str(output) != ""
+    check("output", output, "a path", is_right=is_path)
+    file = Path(output)
+    if file.suffix.lower() not in (".html", ".htm"):
+        file = file / DEFAULT_NAME
+    is_in_file = any(parent.is_file() for parent in file.parents)
+    if is_in_file or file.is_dir():
+        raise ValueError(f"output must be a page in a folder, got {str(output)!r}")
+    return file

@@ -72,7 +72,8 @@ def key_of_kl(runs: Sequence[Run]) -> str:
     parts = []
     if any(bound(run) is not None for run in runs):
         parts.append("Dotted: δ.")
-    if any(run.series("train/is_line_search_success") is not None for run in runs):
+    searches = [run.series("train/is_line_search_success") for run in runs]
+    if any(series is not None and (series.values == 0).any() for series in searches):
         parts.append("Crosses at the bottom: updates whose search found no step.")
     return " ".join(parts)
 
@@ -111,7 +112,7 @@ def phase_bars(figure: Figure | None, runs: Sequence[Run], palette: Palette) -> 
     :return: its height in inches; 0: no run logs them
     """
     timed = [(i, seconds) for i, run in enumerate(runs) if (seconds := phase_seconds(run))]
-    height = 0.75 + 0.36 * len(timed) if timed else 0.0
+    height = 0.75 + 0.4 * len(timed) if timed else 0.0
     if figure is None or not timed:
         return height
     axes = figure.subplots()
@@ -122,16 +123,17 @@ def phase_bars(figure: Figure | None, runs: Sequence[Run], palette: Palette) -> 
         for phase, opacity in PHASES.items():
             width = seconds.get(phase, 0.0)
             (bar,) = axes.barh(
-                -row, width, 0.42, left, fc=(palette.ink, opacity), ec=palette.ink, lw=0.7
+                -row, width, 0.4, left, fc=(palette.ink, opacity), ec=palette.ink, lw=0.7
             )
             bar.set_gid(gid)
             left += width
         name = shortened(runs[number].name, 44)
         axes.text(0, -row + 0.27, name, parse_math=False, va="bottom", gid=gid)
     axes.set(yticks=[], ylim=(0.35 - len(timed), 0.85), xlabel="seconds per update")
-    keys = [Patch(fc=(palette.ink, opacity), ec=palette.ink, lw=0.7) for opacity in PHASES.values()]
+    drawn = [phase for phase in PHASES if any(phase in seconds for _, seconds in timed)]
+    keys = [Patch(fc=(palette.ink, PHASES[phase]), ec=palette.ink, lw=0.7) for phase in drawn]
     axes.legend(
-        keys, PHASES, ncols=4, loc="lower left", bbox_to_anchor=(-0.02, 1.0), columnspacing=1
+        keys, drawn, ncols=4, loc="lower left", bbox_to_anchor=(-0.02, 1.0), columnspacing=1
     )
     return height
 

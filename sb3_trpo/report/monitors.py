@@ -40,10 +40,9 @@ def read_monitors(paths: Iterable[Path]) -> Episodes:
     notes: list[str] = []
     ends, lengths, returns, starts, environments = [], [], [], [], []
     for path in paths:
-        header, rows = _read(path, notes)
-        start = float(header.get("t_start", 0.0))
+        start, environment, rows = _read(path, notes)
         starts.append(start)
-        environments.append(str(header.get("env_id", "")))
+        environments.append(environment)
         ends.append(start + running_clock(rows[:, 2]))
         lengths.append(rows[:, 1])
         returns.append(rows[:, 0])
@@ -58,16 +57,17 @@ def read_monitors(paths: Iterable[Path]) -> Episodes:
     )
 
 
-def _read(path: Path, notes: list[str]) -> tuple[dict[str, float | str], Array]:
-    """Return the header, and return, length, end (N, 3) of the episodes."""
+def _read(path: Path, notes: list[str]) -> tuple[float, str, Array]:
+    """Return start and task of the header, and return, length, end (N, 3) of the episodes."""
     whole = whole_lines(path)
     notes.extend(whole.notes)
     lines = list(whole.lines)
-    header = {}
+    start, environment = 0.0, ""
     if lines and lines[0].startswith("#"):
         try:
             header = dict(json.loads(lines.pop(0)[1:]))
-        except ValueError:
+            start, environment = float(header["t_start"]), str(header.get("env_id", ""))
+        except (KeyError, TypeError, ValueError):
             notes.append(f"{path.name}: its first line is broken, its start is unknown")
     rows, broken = [], 0
     for row in csv.DictReader(lines):
@@ -77,7 +77,13 @@ def _read(path: Path, notes: list[str]) -> tuple[dict[str, float | str], Array]:
             broken += 1
     if broken:
         notes.append(f"{path.name}: {broken} broken lines are left out")
-    return header, np.array(rows, dtype=np.float64).reshape(-1, 3)
+    episodes = np.array(rows, dtype=np.float64).reshape(-1, 3)
+    finite = np.isfinite(episodes).all(axis=1)
+    if not finite.all():
+        notes.append(
+            f"{path.name}: {(~finite).sum()} episodes without a finite return are left out"
+        )
+    return start, environment, episodes[finite]
 
 
 def rolling(values: Array, window: int) -> Array:

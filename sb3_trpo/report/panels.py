@@ -31,7 +31,7 @@ class Chart:
     :param label: of the y axis, and of the quantity in the table of values
     :param curve: the line of a run; None: it has none
     :param scale: "auto" is logarithmic where the runs are far apart
-    :param references: heights of lines that help the eye
+    :param references: heights of lines that help the eye; 0 has the axis begin there
     :param window: lowest and highest value drawn at most; what lies outside is counted
     :param mark: draws what is no line
     """
@@ -122,8 +122,17 @@ PANELS = (
         "How far each update moved the policy, and how far it might (δ, target_kl: dotted). In "
         "TRPO the line stays below δ and close to it. Far below: δ is never reached. Many "
         "rejected updates: the search fails, and the policy stands still. PPO has no such bound: "
-        "its line shows the step it happens to take.",
-        (Chart("KL, nats", realised_kl, scale="auto", mark=marks.bound_and_outcomes),),
+        "its line shows the step it happens to take. sb3_contrib's TRPO takes the mean over the "
+        "dimensions of a continuous action, where the others take the sum.",
+        (
+            Chart(
+                "KL, nats",
+                realised_kl,
+                scale="auto",
+                references=(0.0,),
+                mark=marks.bound_and_outcomes,
+            ),
+        ),
         step_advice.of_kl,
         key=marks.key_of_kl,
     ),
@@ -133,7 +142,7 @@ PANELS = (
         "Realised KL / δ: how much of the allowed step is taken. About 0.97 is what match_kl=True "
         "aims at; a search that only shortens (match_kl=False, sb3_contrib) leaves less, and one "
         "that takes a quarter of δ wastes three quarters of the data.",
-        (Chart("realised KL / δ", kl_utilization, references=(1.0,), window=(0.0, 3.0)),),
+        (Chart("realised KL / δ", kl_utilization, references=(0.0, 1.0), window=(-0.03, 3.0)),),
         step_advice.of_utilization,
     ),
     Panel(
@@ -144,7 +153,7 @@ PANELS = (
         "that is closer to the plain gradient: more cg_max_steps, or more cg_damping.",
         (
             Chart("residual", logged("train/cg_residual"), scale="log"),
-            Chart("iterations", logged("train/cg_iterations")),
+            Chart("iterations", logged("train/cg_iterations"), references=(0.0,)),
         ),
         step_advice.of_cg,
     ),
@@ -170,7 +179,9 @@ PANELS = (
         "How much of the returns the value function foresaw: 1 all, 0 no more than a constant, "
         "below 0 less than that. Where it stays near 0 the critic is not fitting, and advantages "
         "are noise: more n_critic_updates (n_epochs in PPO), another learning_rate, rewards scaled "
-        "by VecNormalize, or observations that do not tell what is coming.",
+        "by VecNormalize, or observations that do not tell what is coming. Returns that are all "
+        "alike (every episode at its time limit) leave nothing to explain: low values are harmless "
+        "then.",
         (
             Chart(
                 "explained variance",
@@ -190,7 +201,7 @@ PANELS = (
         "negative.",
         (
             Chart("entropy, nats", entropy),
-            Chart("std of actions", logged("train/std"), scale="auto"),
+            Chart("std of actions", logged("train/std"), scale="auto", references=(0.0,)),
         ),
         learning_advice.of_entropy,
     ),
@@ -201,7 +212,7 @@ PANELS = (
         "second since the start. Mostly rollouts: environments are the limit (more of them, "
         "EnvPool). Mostly critic: fewer n_critic_updates or a larger batch_size. Mostly policy: "
         "sub_sampling_factor, fewer cg_max_steps.",
-        (Chart("steps / second", logged("time/fps")),),
+        (Chart("steps / second", logged("time/fps"), references=(0.0,)),),
         learning_advice.of_time,
         bars=marks.phase_bars,
     ),

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 LIGHT = ("#0a66c2", "#e0602f", "#12463f", "#a678f5", "#7d1a12", "#7f8a83")
 DARK = ("#4b96ea", "#f9a826", "#a5ecd0", "#d2571c", "#d9b8ff", "#8f959e")
 """Runs' colours: contrast of 3 with the page, apart for colour-blind readers, too."""
-DASHES = ("", "6 2", "2.5 1.5", "6 2 1.3 2", "12 2.5", "5 1.5 1.3 1.5 1.3 1.5")
+DASHES = ("", "6 2", "6 2 1.3 2", "12 2.5", "5 1.5 1.3 1.5 1.3 1.5", "3 1.2")
 """Second sign of a run beside its colour, as SVG writes it; none is dotted, which δ is."""
 INK, GRID = "#1c2127", "#d5d9de"
 INK_STANDS_IN, GRID_STANDS_IN, RUN_STANDS_IN = "#000101", "#000201", "#0003{:02x}"

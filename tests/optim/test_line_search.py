@@ -158,27 +158,3 @@ def test_accepted_trial_obeys_the_rule_on_any_landscape(kls, surrogates, search)
     else:
         assert [result.accepted] == passing
     assert all(t.step_fraction > 0 for t in trials)
-
-
-@BOTH
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("target_kl", 0.0),
-        ("target_kl", math.nan),
-        ("target_kl", math.inf),
-        ("shrinking_factor", 1.0),
-        ("shrinking_factor", 0.0),
-        ("max_iterations", 0),
-    ],
-)
-def test_bad_argument_is_named(search, option, value):
-    options = {
-        "old_surrogate": 0.0,
-        "target_kl": DELTA,
-        "shrinking_factor": 0.8,
-        "max_iterations": 3,
-        option: value,
-    }
-    with pytest.raises(ValueError, match=option):
-        search(lambda s: Trial(s, s, s), **options)

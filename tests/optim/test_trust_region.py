@@ -428,15 +428,6 @@ def test_non_finite_curvature_skips(call, monkeypatch):
     assert (result.outcome, result.reason) == ("skipped", "non-finite curvature")
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("target_kl", math.nan), ("target_kl", math.inf), ("damping", -1.0)]
-)
-def test_bad_option_is_named(name, value):
-    table, chunks = tabular()
-    with pytest.raises(ValueError, match=name):
-        step(table, chunks, **{name: value})
-
-
 def test_two_processes_take_the_step_of_one_with_all_data():
     """Two threads with a real barrier stand for two ranks; their shares are unequal."""
     reference, chunks = tabular()

@@ -1,6 +1,7 @@
 """What the page says of a run follows from the run's own figures, as SB3's logger wrote them."""
 
 import zipfile
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 import sb3_trpo
 from sb3_trpo.report import learning_advice, step_advice
+from sb3_trpo.report.findings import percent
 from sb3_trpo.report.runs import read_runs
 from tests.report.conftest import train
 
@@ -17,7 +19,7 @@ SEARCHED = {"train/is_line_search_success": 1.0, "train/target_kl": 0.04}
 def found(advice, folder):
     (run,) = read_runs([folder])
     (finding,) = advice(run)
-    return finding
+    return replace(finding, text=finding.text.replace("\N{NO-BREAK SPACE}", " "))
 
 
 def rows(key, values, **others):
@@ -166,6 +168,10 @@ def test_entropy(log_rows, key, values, text, look):
     finding = found(learning_advice.of_entropy, log_rows(rows(key, values)))
     assert text in finding.text
     assert finding.worth_a_look is look
+
+
+def test_no_line_breaks_before_a_percent_sign():
+    assert (percent(0.5), percent(0.001)) == ("50\xa0%", "below 1\xa0%")
 
 
 def test_parts_of_an_update(log_rows):

@@ -102,6 +102,14 @@ def test_nothing_in_a_yaml_file_is_run(tmp_path):
     assert found["n_steps"] == "os.mkdir (unread)"
 
 
+@pytest.mark.parametrize("circle", ["a: &a [*a]", "a: &a {b: *a}", "&a {a: *a}"])
+def test_yaml_that_leads_round_in_a_circle_is_noted(tmp_path, circle):
+    (with_log(tmp_path) / "config.yml").write_text(circle)
+    run = read(tmp_path)
+    assert not run.hyperparameters
+    assert run.notes == ("config.yml: cannot be read (ValueError)",)
+
+
 def test_settings_as_rl_zoo3_writes_them(tmp_path):
     folder = with_log(tmp_path) / "CartPole-v1"
     folder.mkdir()

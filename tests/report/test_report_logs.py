@@ -117,6 +117,23 @@ def test_monitor_file_cut_in_a_line_or_in_its_header_is_read(runs, tmp_path):
     assert any("first line is broken" in note for note in run.notes)
 
 
+@pytest.mark.parametrize("header", ["[1]", "7", '{"t_start": "x"}', '{"env_id": "X"}', "{"])
+def test_monitor_file_with_a_strange_header_is_read(tmp_path, header):
+    (tmp_path / "monitor.csv").write_text(f"#{header}\nr,l,t\n1,5,1.0\n")
+    run = only(tmp_path)
+    np.testing.assert_array_equal(run.episodes.returns, [1.0])
+    assert run.notes == ("monitor.csv: its first line is broken, its start is unknown",)
+
+
+def test_episodes_without_a_finite_return_are_left_out(tmp_path):
+    rows = "1,5,1.0\nnan,5,2.0\ninf,5,3.0\n3,5,4.0\n"
+    (tmp_path / "monitor.csv").write_text(f'#{{"t_start": 1.0}}\nr,l,t\n{rows}')
+    run = only(tmp_path)
+    np.testing.assert_array_equal(run.episodes.returns, [1.0, 3.0])
+    np.testing.assert_allclose(training_return(run).values, [1.0, 2.0])
+    assert run.notes == ("monitor.csv: 2 episodes without a finite return are left out",)
+
+
 def test_rows_before_a_restart_are_superseded(runs, tmp_path):
     lines = (runs["trpo"] / "progress.csv").read_text().splitlines(keepends=True)
     (tmp_path / "progress.csv").write_text("".join([*lines[:7], *lines[4:]]))
