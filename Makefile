@@ -6,7 +6,7 @@ STEPS ?= 200000
 SEED ?= 0
 PIP = $(VENV)/bin/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: train test test-all test-wheel test-matrix lint type docs dist audit bench-import bench-learning bench-report bench-speed bench-scaling bench-settings reliability
+.PHONY: train test test-all test-wheel test-matrix lint type docs dist audit fuzz bench-import bench-learning bench-report bench-speed bench-scaling bench-settings reliability
 
 # torch comes first and by itself: its pinned version then satisfies whoever asks for torch.
 $(VENV)/base: constraints.txt
@@ -64,6 +64,10 @@ dist: $(VENV)/dev
 # Asks a database of advisories: it needs the network.
 audit: $(VENV)/dev
 	$(VENV)/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
+
+# 100,000 changed files; goes on after an interruption with FIRST_PART=<parts done>.
+fuzz: $(VENV)/dev
+	$(VENV)/bin/python -m tests.fuzz --files 100000 --first-part $(or $(FIRST_PART),0)
 
 bench-import: $(VENV)/dev
 	$(VENV)/bin/python -m benchmarks.import_time
