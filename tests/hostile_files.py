@@ -54,6 +54,10 @@ def rezipped(change, entries=None, **options):
     return file.getvalue()
 
 
+def _unchanged(*_):
+    pass
+
+
 def bomb(n_mib=200):
     """Zeros, and a thousandth of them."""
     file = io.BytesIO()
@@ -73,6 +77,8 @@ def _archives():
     lying = zeros.replace(struct.pack("<L", 200 * MIB), struct.pack("<L", 100))
     yield "zip bomb that says it is small", lying, "damaged"
     many = zipped({"data": b"{}", **{f"x{i}": b"" for i in range(100)}})
+    inside = with_entries(policy__pth=rezipped(_unchanged, {"a": bytes(30 * MIB)}, compression=8))
+    yield "compressed twice", inside, "unpack to 31,457,280"
     yield "many entries", many, "101 entries"
     yield "very many entries", b"PK\x01\x02" * 200_000, "more than 100,000 entries"
     for name in (
@@ -148,6 +154,8 @@ def _jsons():
         if name not in ("tensorboard_log", "lr_schedule"):
             yield f"text as {name}", with_json(**{name: "text"}), _refusal_of(name)
             yield f"list as {name}", with_json(**{name: [[1]]}), _refusal_of(name)
+    many = "".join(f', "a{i}": 1' for i in range(5000))
+    yield "many attributes", data(f"{whole}{many}}}"), "attributes"
     yield "unknown attribute", with_json(env="CartPole-v1"), "env: TRPO has no such attribute"
     yield "class", with_json(__class__="x"), "__class__: TRPO has no such attribute"
     yield "no base64", with_json(gamma={":serialized:": "*"}), "gamma: its pickle is not in base64"
@@ -209,9 +217,35 @@ def _pickles():
             r"\x1b[2J.\n is not on",
         ),
     }
+    bodies |= {
+        "shared bytes": (_arrays_of_the_same_bytes(80) + STOP, "more than 67,108,864 bytes"),
+        "keys of one hash": (colliding_keys(50_000) + STOP, "a key that is no text or number"),
+    }
     for name, (body, message) in bodies.items():
         content = with_pickles(policy_kwargs=START + body)
         yield f"pickle: {name}", content, message
+
+
+def _arrays_of_the_same_bytes(n):
+    """One MiB in the file, and as many in memory as one likes."""
+    parts = [
+        pickle.BINBYTES + struct.pack("<I", MIB) + bytes(MIB),
+        text("numpy._core.numeric") + text("_frombuffer") + pickle.STACK_GLOBAL,
+        text("numpy") + text("dtype") + pickle.STACK_GLOBAL + text("u1") + b"\x89\x88\x87R",
+        pickle.BININT + struct.pack("<i", MIB) + pickle.TUPLE1,
+        text("C"),
+    ]
+    body = b"".join(part + pickle.MEMOIZE + pickle.POP for part in parts)
+    make, *arguments = (pickle.BINGET + bytes([i]) for i in (1, 0, 2, 3, 4))
+    array = make + pickle.MARK + b"".join(arguments) + pickle.TUPLE + pickle.REDUCE
+    return body + pickle.MARK + array * n + pickle.TUPLE
+
+
+def colliding_keys(n):
+    """A dict in which each key is compared with all before: hashes are taken modulo 2**61 - 1."""
+    keys = (i * (2**61 - 1) for i in range(1, n))
+    pairs = (pickle.LONG1 + b"\x0c" + key.to_bytes(12, "little") + pickle.NONE for key in keys)
+    return pickle.EMPTY_DICT + pickle.MARK + b"".join(pairs) + pickle.SETITEMS
 
 
 def _doubled(n):
@@ -291,6 +325,9 @@ def _arrays_and_spaces():
         vars(space).update(changes)
         content = with_objects(observation_space=space)
         yield f"Box: {name}", content, "- observation_space: a Box space"
+    axes = spaces.MultiBinary(3)
+    vars(axes)["n"] = (2**60,) * 10_000
+    yield "MultiBinary: axes", with_objects(observation_space=axes), "too many axes"
     nested = spaces.Dict(a=spaces.Dict(b=spaces.Discrete(2)))
     yield "Dict in a Dict", with_objects(observation_space=nested), "- observation_space: a Dict"
     text_space = spaces.Text(3)
@@ -333,6 +370,8 @@ def _sizes():
     schedule = ConstantSchedule(1.0)
     vars(schedule)["val"] = "text"
     yield "schedule of text", with_objects(learning_rate=schedule), "ConstantSchedule of str"
+    vars(schedule)["val"] = float("nan")
+    yield "schedule of NaN", with_objects(learning_rate=schedule), "ConstantSchedule of float"
     vars(schedule).update(val=1.0, more=1)
     yield "schedule and more", with_objects(learning_rate=schedule), "other attributes than its own"
     called = Calls(th.nn.Tanh)

@@ -7,6 +7,7 @@ from collections import OrderedDict
 
 import torch as th
 
+from tests.hostile_files import colliding_keys
 from tests.malicious import Calls
 from tests.model_files import entries_of, whole_file, with_entries
 
@@ -97,6 +98,12 @@ def _views():
         storages = {"0": b"\0" * 64, "1": b"\0" * 4}
         content = torch_file(OrderedDict(log_std=tensor), storages)
         yield f"view {name}", with_entries(policy__pth=content), message
+    two = view(Storage(64, kind=th.ByteStorage), 0, (64,), (1,))
+    content = torch_file({"a": view(whole), "b": two})
+    yield "views of two kinds", with_entries(policy__pth=content), "of two kinds of numbers"
+    keys = pickle.PROTO + b"\x02" + colliding_keys(50_000) + pickle.STOP
+    content = torch_file({}, **{"data.pkl": keys})
+    yield "keys of one hash", with_entries(policy__pth=content), "a key that is no name"
     many = torch_file({str(i): view(Storage(16)) for i in range(100)})
     yield "many views", with_entries(policy__pth=many), "6,400 bytes of 64 stored"
 
@@ -106,6 +113,8 @@ def _others():
     attributes.further = 1
     metadata = OrderedDict()
     metadata._metadata = {"": "text"}
+    orders = OrderedDict()
+    orders._metadata = {"": {"version": 1, "assign_to_params_buffers": 1}}
     sparse = th.sparse_coo_tensor(th.zeros((1, 1), dtype=th.long), th.ones(1), (10,))
     for name, thing, message in (
         ("bytearray", Calls(bytearray, 10**12), "__builtin__.bytearray among tensors"),
@@ -114,6 +123,7 @@ def _others():
         ("parameter", th.nn.Parameter(th.ones(3)), "log_std must be missing, got (3,)|action_net"),
         ("attributes", attributes, "OrderedDict with attributes"),
         ("metadata", metadata, "metadata of its tensors"),
+        ("orders to torch", orders, "metadata of its tensors"),
         ("set", {1, 2}, "among tensors"),
         ("bytes", b"abc", "_codecs.encode among tensors"),
         ("dtype", th.float32, "torch.float32 among tensors"),
@@ -152,6 +162,7 @@ def _misfits():
     for name, change, message in (
         ("moment", lambda s: _moments(s).update(exp_avg=th.zeros(9)), "exp_avg of parameter"),
         ("huge moment", lambda s: _moments(s).update(exp_avg=th.zeros(10**6)), "of parameter"),
+        ("text as moment", lambda s: _moments(s).update(exp_avg="x"), "exp_avg of parameter"),
         ("dict as moment", lambda s: _moments(s).update(step={}), "step of parameter"),
         ("no parameter", lambda s: s["state"].update({99: {}}), "a state of no parameter: 99"),
         ("state of text", lambda s: s["state"].update({0: "text"}), "a state of no parameter: 0"),
@@ -163,6 +174,11 @@ def _misfits():
             "text",
             lambda s: s["param_groups"][0].update(lr="text"),
             "setting lr that is no number",
+        ),
+        (
+            "NaN",
+            lambda s: s["param_groups"][0].update(eps=float("nan")),
+            "setting eps that is no number",
         ),
     ):
         yield f"optimizer: {name}", with_moments(change), message

@@ -37,7 +37,9 @@ _ENCRYPTED = 0x1
 _CENTRAL_HEADER = b"PK\x01\x02"
 
 
-def unpacked(raw: bytes, *, max_entries: int) -> dict[str, bytes]:
+def unpacked(
+    raw: bytes, *, max_entries: int, max_expansion: int = MAX_EXPANSION
+) -> dict[str, bytes]:
     """
     Read all entries of a zip, or refuse it.
 
@@ -47,6 +49,7 @@ def unpacked(raw: bytes, *, max_entries: int) -> dict[str, bytes]:
 
     :param raw: the zip
     :param max_entries: most entries
+    :param max_expansion: most unpacked bytes per byte
     :return: names to contents, in the order of the archive
     :raises Refused: says what is wrong
     """
@@ -56,7 +59,8 @@ def unpacked(raw: bytes, *, max_entries: int) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             entries = archive.infolist()
-            _check_entries(entries, len(raw), max_entries)
+            _check_entries(entries, max_entries)
+            _check_expansion(entries, len(raw), max_expansion)
             _check_places(entries, raw, archive.start_dir)
             return {entry.filename: _content(archive, entry) for entry in entries}
     except Refused:
@@ -79,7 +83,7 @@ def packed(entries: dict[str, bytes]) -> bytes:
     return file.getvalue()
 
 
-def _check_entries(entries: list[zipfile.ZipInfo], n_bytes: int, max_entries: int) -> None:
+def _check_entries(entries: list[zipfile.ZipInfo], max_entries: int) -> None:
     if len(entries) > max_entries:
         raise Refused(f"it has {len(entries)} entries, of {max_entries} allowed")
     seen = set()
@@ -90,8 +94,11 @@ def _check_entries(entries: list[zipfile.ZipInfo], n_bytes: int, max_entries: in
         if entry.filename in seen:
             raise Refused(f"it has two entries {entry.filename!r}")
         seen.add(entry.filename)
+
+
+def _check_expansion(entries: list[zipfile.ZipInfo], n_bytes: int, most: int) -> None:
     n_unpacked = sum(entry.file_size for entry in entries)
-    if n_unpacked > MAX_EXPANSION * n_bytes + MAX_UNPACKED_SLACK:
+    if n_unpacked > most * n_bytes + MAX_UNPACKED_SLACK:
         raise Refused(f"its {n_bytes:,} bytes unpack to {n_unpacked:,}")
 
 

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 from sb3_trpo.safe_loading.allow_list import Vouched, is_listed, listed, name_of
 from sb3_trpo.safe_loading.limits import Refused, printable
-from sb3_trpo.safe_loading.nodes import Global, Items, Made, Mapping, Node, Persistent, Tree
+from sb3_trpo.safe_loading.nodes import Global, Items, Made, Mapping, Node, Persistent, Tree, is_key
 
 _BY_VALUE = "cloudpickle.cloudpickle."
 _NO_CLASS = "a call of what is no class or function by name is not on the list"
@@ -72,7 +72,7 @@ class Builder:
         result: dict[Any, Any] = {}
         for key_node, value in pairs:
             key = self.build(key_node)
-            if not isinstance(key, (str, int, float)) or key in result:
+            if not (isinstance(key, (str, int, float)) and is_key(key)) or key in result:
                 raise Refused("a dict has a key that is no text or number, or that comes twice")
             result[key] = self.build(value)
         return result

@@ -161,8 +161,8 @@ def _check_optimizer(outline: Any, saved: dict[Any, Any]) -> None:
         if index not in shapes or not isinstance(moments, dict):
             raise Refused(f"policy.optimizer.pth has a state of no parameter: {printable(index)}")
         for name, value in moments.items():
-            is_scalar = not isinstance(value, Tensor) or value.shape in ((), (1,))
-            if isinstance(value, (dict, list)) or not (is_scalar or value.shape == shapes[index]):
+            fits = isinstance(value, Tensor) and value.shape in ((), (1,), shapes[index])
+            if not (fits or _is_plain(value)):
                 raise Refused(
                     f"policy.optimizer.pth does not fit the policy: {printable(name)} of "
                     f"parameter {index} must be of shape {shapes[index]}"
@@ -171,7 +171,10 @@ def _check_optimizer(outline: Any, saved: dict[Any, Any]) -> None:
 
 def _check_settings(group: dict[Any, Any]) -> None:
     for name, value in group.items():
-        parts = value if isinstance(value, list) else [value]
-        is_plain = all(x is None or isinstance(x, (bool, int, float)) for x in parts)
+        is_plain = all(map(_is_plain, value if isinstance(value, list) else [value]))
         if name != "params" and not (isinstance(name, str) and is_plain):
             raise Refused(f"policy.optimizer.pth has a setting {printable(name)} that is no number")
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or (isinstance(value, (bool, int, float)) and math.isfinite(value))

@@ -7,6 +7,8 @@ MIB = 2**20
 MAX_FILE_BYTES = 2048 * MIB
 MAX_EXPANSION = 10
 """Unpacked bytes per byte of the zip, beside 16 MiB: SB3 does not compress at all."""
+MAX_TENSOR_EXPANSION = 1
+"""The same of the zip inside a ``.pth`` entry, lest the two multiply: torch does not, either."""
 MAX_UNPACKED_SLACK = 16 * MIB
 MAX_ENTRIES = 64
 MAX_TENSOR_ENTRIES = 20_000
@@ -20,6 +22,11 @@ MAX_OPCODES = 300_000
 MAX_DEPTH = 32
 MAX_NODES = 300_000
 """Of one pickle, each counted as often as it is referred to."""
+MAX_CONTENT = MAX_DATA_BYTES
+"""Bytes and characters in one pickle, counted likewise: a hundred arrays may share their bytes."""
+MAX_KEY = 2**63
+"""Of whole numbers as keys: longer ones can be made to have the same hash, all of them."""
+MAX_ATTRIBUTES = 1000
 MAX_LAYERS = 100
 MAX_UNITS = 10_000_000
 MAX_VIEWS = 4

@@ -18,6 +18,7 @@ from sb3_trpo.safe_loading.attributes import (
     check_attribute,
 )
 from sb3_trpo.safe_loading.limits import (
+    MAX_ATTRIBUTES,
     MAX_DATA_BYTES,
     MAX_ENTRIES,
     MAX_FILE_BYTES,
@@ -194,6 +195,8 @@ def _json(data: bytes) -> dict[str, Any]:
         raise Refused(f"its entry 'data' is no JSON: {printable(error)}") from error
     if not isinstance(found, dict):
         raise Refused("its entry 'data' is no JSON of attributes")
+    if len(found) > MAX_ATTRIBUTES:
+        raise Refused(f"its entry 'data' has {len(found):,} attributes")
     return found
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from sb3_trpo.safe_loading.limits import MAX_DEPTH, MAX_NODES, Refused
+from sb3_trpo.safe_loading.limits import MAX_CONTENT, MAX_DEPTH, MAX_KEY, MAX_NODES, Refused
 
 Node: TypeAlias = Any
 """None, a bool, int, float, str or bytes; a list or tuple of nodes; or one of the classes below."""
@@ -102,6 +102,16 @@ class Tree:
     calls: tuple[Made, ...]
 
 
+def is_key(value: Any) -> bool:
+    """
+    Tell whether a whole number, or something else, may be a key of a dict.
+
+    :param value: of the key
+    :return: False if it is a whole number that is too long
+    """
+    return not isinstance(value, int) or abs(value) < MAX_KEY
+
+
 _LEAVES = frozenset((type(None), bool, int, float, str, bytes, Global))
 
 
@@ -110,12 +120,13 @@ def check_size(root: Node) -> None:
     Refuse a tree that is deep, that contains itself, or that is larger than its pickle looks.
 
     Nodes may be shared: each is counted as often as it is referred to, which is what walking over
-    the tree, comparing or copying it would cost.
+    the tree, comparing or copying it would cost. So are the bytes in them.
 
     :param root: of the tree
     :raises Refused: it is too large
     """
-    measures: dict[int, tuple[int, int] | None] = {}  # nodes and depth; None: not known yet
+    # Nodes, depth and bytes; None: not known yet.
+    measures: dict[int, tuple[int, int, int] | None] = {}
     to_do = [root]
     while to_do:
         node = to_do[-1]
@@ -134,11 +145,15 @@ def check_size(root: Node) -> None:
             continue
         size = 1 + len(children) - len(inside) + sum(measure[0] for measure in known if measure)
         depth = 1 + max((measure[1] for measure in known if measure), default=1)
+        content = sum(len(child) for child in children if isinstance(child, (str, bytes)))
+        content += sum(measure[2] for measure in known if measure)
+        if content > MAX_CONTENT:
+            raise Refused(f"it is a pickle of more than {MAX_CONTENT:,} bytes")
         if size > MAX_NODES or depth > MAX_DEPTH:
             raise Refused(
                 f"it is a pickle of more than {MAX_NODES:,} objects or {MAX_DEPTH} levels"
             )
-        measures[id(node)] = size, depth
+        measures[id(node)] = size, depth, content
         to_do.pop()
 
 

@@ -14,7 +14,7 @@ from sb3_trpo.safe_loading.nodes import Global, Made
 _KIND = re.compile(r"b1|[iu][1248]|f[248]")
 _PLAIN_STATE = (None, None, None, -1, -1, 0)  # of a type without fields and without metadata
 _ARRAY_STATE_VERSION = 1
-_MOST_AXES = 8
+MOST_AXES = 8
 
 
 def _dtype(_: Builder, call: Made) -> np.dtype[Any]:
@@ -76,7 +76,7 @@ def array_of(content: Any, dtype: Any, shape: Any, order: Any = "C") -> np.ndarr
     if not (isinstance(content, bytes) and isinstance(dtype, np.dtype)):
         raise Refused("an array of objects is not on the list")
     is_shape = isinstance(shape, tuple) and all(type(n) is int and n >= 0 for n in shape)
-    if not is_shape or len(shape) > _MOST_AXES or order not in ("C", "F"):
+    if not is_shape or len(shape) > MOST_AXES or order not in ("C", "F"):
         raise Refused("an array of that shape is not on the list")
     if math.prod(shape) * dtype.itemsize != len(content):
         raise Refused(f"an array of shape {shape} has {len(content):,} bytes")

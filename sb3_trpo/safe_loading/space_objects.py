@@ -9,6 +9,7 @@ from gymnasium import spaces
 from sb3_trpo.safe_loading.builder import Builder, Maker, attributes_of
 from sb3_trpo.safe_loading.limits import Refused, printable
 from sb3_trpo.safe_loading.nodes import Made, Mapping, Node
+from sb3_trpo.safe_loading.numpy_objects import MOST_AXES
 
 Space = spaces.Space[Any]
 
@@ -127,6 +128,8 @@ def _multi_discrete(attributes: dict[str, Any]) -> Space:
 def _multi_binary(attributes: dict[str, Any]) -> Space:
     n = attributes["n"]
     if isinstance(n, (tuple, list)):
+        if len(n) > MOST_AXES:
+            raise ValueError("it has too many axes")
         return spaces.MultiBinary([_whole(axis) for axis in n])
     return spaces.MultiBinary(_whole(n))
 

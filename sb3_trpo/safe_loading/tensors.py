@@ -8,12 +8,13 @@ from typing import Any
 from sb3_trpo.safe_loading.archive import packed, unpacked
 from sb3_trpo.safe_loading.limits import (
     MAX_TENSOR_ENTRIES,
+    MAX_TENSOR_EXPANSION,
     MAX_VIEWS,
     Budget,
     Refused,
     printable,
 )
-from sb3_trpo.safe_loading.nodes import Global, Made, Mapping, Node, Persistent
+from sb3_trpo.safe_loading.nodes import Global, Made, Mapping, Node, Persistent, is_key
 from sb3_trpo.safe_loading.pickle_tree import read_pickle
 
 _ITEM_BYTES = {
@@ -65,7 +66,7 @@ def read_tensors(data: bytes, budget: Budget) -> TensorFile:
     """
     if not data.startswith(b"PK\x03\x04"):
         raise Refused("it is no file of torch >= 1.6")
-    entries = unpacked(data, max_entries=MAX_TENSOR_ENTRIES)
+    entries = unpacked(data, max_entries=MAX_TENSOR_ENTRIES, max_expansion=MAX_TENSOR_EXPANSION)
     folder = next(iter(entries), "").partition("/")[0]
     parts = {name.partition("/")[2]: content for name, content in entries.items()}
     if any(not name.startswith(f"{folder}/") for name in entries) or "data.pkl" not in parts:
@@ -85,6 +86,7 @@ class _Reader:
     def __init__(self, parts: dict[str, bytes]) -> None:
         self._parts = parts
         self.storages: dict[str, int] = {}
+        self._kinds: dict[str, str] = {}
         self._n_bytes = 0
 
     def read(self, node: Node) -> Any:
@@ -108,7 +110,7 @@ class _Reader:
     def _items(self, pairs: list[tuple[Node, Node]]) -> Iterator[tuple[str | int, Any]]:
         seen = set()
         for key, value in pairs:
-            if type(key) not in (str, int) or key in seen:
+            if type(key) not in (str, int) or not is_key(key) or key in seen:
                 raise Refused("a dict of tensors has a key that is no name, or that comes twice")
             seen.add(key)
             yield key, self.read(value)
@@ -172,6 +174,8 @@ class _Reader:
         n_bytes = len(self._parts[entry])
         if type(n_items) is not int or n_items * _ITEM_BYTES[kind] != n_bytes:
             raise Refused(f"a storage of {printable(n_items)} numbers has {n_bytes:,} bytes")
+        if self._kinds.setdefault(entry, kind) != kind:  # torch would use the first for both
+            raise Refused(f"its storage {printable(name)} is of two kinds of numbers")
         self.storages[entry] = n_bytes
         return kind, n_items
 
@@ -199,7 +203,9 @@ def _check_flags(requires_grad: Any, hooks: Any) -> None:
 def _is_metadata(versions: Any) -> bool:
     if not isinstance(versions, dict):
         return False
-    modules = list(versions.values())
-    return all(isinstance(module, dict) for module in modules) and all(
-        type(version) is int for module in modules for version in module.values()
+    # Nothing else: torch takes orders from there, such as to assign tensors, not to copy them.
+    return all(
+        isinstance(module, dict) and module.keys() <= {"version"} and type(version) is int
+        for module in versions.values()
+        for version in (module.get("version", 0) if isinstance(module, dict) else None,)
     )
