@@ -1,6 +1,7 @@
 """VecNormalize's statistics in a saved model: plain entries of its zip, without pickle."""
 
 import io
+import math
 import pathlib
 import warnings
 import zipfile
@@ -17,6 +18,7 @@ from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_normalize
 
 from sb3_trpo.plain_data import MOST_BYTES, Packed, pack, unpack
+from sb3_trpo.safe_loading.limits import MAX_EXPANSION, MAX_UNPACKED_SLACK
 
 ZipPath = str | pathlib.Path | io.BufferedIOBase
 _ENTRIES = ("vec_normalize.json", "vec_normalize.npz")
@@ -30,6 +32,8 @@ _OPTIONS: dict[str, type | tuple[type, ...]] = {
     "epsilon": (int, float),
     "norm_obs_keys": (list, type(None)),
 }
+_NUMBERS = ("clip_obs", "clip_reward", "gamma", "epsilon")
+_MOST_TEXT = 2**20
 _WHOLE = ""  # the name of observations that are no Dict
 
 
@@ -142,9 +146,8 @@ def read_statistics(path: ZipPath) -> Statistics | None:
         with _opened(path) as archive:
             if not _has_entries(archive):
                 return None
-            if any(archive.getinfo(name).file_size > MOST_BYTES for name in _ENTRIES):
-                raise ValueError(f"larger than {MOST_BYTES} bytes")
-            packed = Packed(*(archive.read(name) for name in _ENTRIES))
+            sizes = zip(_ENTRIES, (_MOST_TEXT, MOST_BYTES), strict=True)
+            packed = Packed(*(_content(archive, name, most) for name, most in sizes))
         return _checked(unpack(packed))
     # zlib.error is of a damaged stream, RuntimeError of an encrypted entry
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
@@ -169,6 +172,13 @@ def _has_entries(archive: zipfile.ZipFile) -> bool:
     return set(_ENTRIES) <= set(archive.namelist())
 
 
+def _content(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    entry = archive.getinfo(name)
+    if entry.file_size > min(most, MAX_EXPANSION * entry.compress_size + MAX_UNPACKED_SLACK):
+        raise ValueError(f"{name} unpacks to {entry.file_size:,} bytes")
+    return archive.read(name)
+
+
 def _checked(found: Any) -> Statistics:
     """Build statistics from what a stranger may have written."""
     try:
@@ -179,6 +189,7 @@ def _checked(found: Any) -> Statistics:
             mean.shape == var.shape and mean.dtype == var.dtype == np.float64 and count > 0
             for mean, var, count in all_moments
         )
+        is_sound &= not any(math.isnan(options[name]) for name in _NUMBERS)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"not as save() writes them: {error!r}") from error
     if not is_sound or np.shape(found["rewards"][0]) != ():

@@ -58,8 +58,9 @@ def unpack(packed: Packed) -> Any:
     try:
         encoded = json.loads(packed.json)
         with zipfile.ZipFile(io.BytesIO(packed.npz)) as archive:
-            if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
-                raise ValueError(f"arrays of more than {MOST_BYTES} bytes")
+            n_bytes = sum(member.file_size for member in archive.infolist())
+            if n_bytes > min(MOST_BYTES, len(packed.npz)):  # pack() does not compress
+                raise ValueError(f"arrays of more than {MOST_BYTES} bytes, or compressed ones")
         with np.load(io.BytesIO(packed.npz), allow_pickle=False) as arrays:
             return _decoded(encoded, arrays)
     except (
