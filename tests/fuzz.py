@@ -192,10 +192,10 @@ def main():
             )
             if peak_mib() - first_peak > MOST_GROWTH:
                 raise AssertionError(f"memory grew by more than {MOST_GROWTH} MiB")
-    figures = summary(fuzz.figures, first_peak)
-    print(json.dumps(figures, indent=2))
-    if options.out:
-        options.out.write_text(json.dumps(figures, indent=2) + "\n")
+            figures = json.dumps(summary(fuzz.figures, first_peak), indent=2)
+            if options.out:
+                options.out.write_text(f"{figures}\n")
+    print(figures)
 
 
 def summary(found, first_peak):

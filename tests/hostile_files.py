@@ -343,6 +343,11 @@ def _arrays_and_spaces():
         content = with_objects(observation_space=space)
         yield f"Box: {name}", content, "- observation_space: a Box space"
     nested = spaces.Dict(a=spaces.Dict(b=spaces.Discrete(2)))
+    yield (
+        "empty Dict",
+        with_objects(observation_space=spaces.Dict()),
+        "cannot be made: AssertionError",
+    )
     yield "Dict in a Dict", with_objects(observation_space=nested), "- observation_space: a Dict"
     text_space = spaces.Text(3)
     yield "Text", with_objects(observation_space=text_space), "Text may be named|is not on the list"

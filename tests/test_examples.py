@@ -18,6 +18,7 @@ SHORT = {
     ),
     "export_policy.py": (["--steps", "1024"], r"ONNX differs by at most \d\.\de-0[5-9]"),
     "images.py": (["--steps", "512"], r"right answers in the last \d+ episodes: \d+%"),
+    "load_untrusted.py": ([], r"Return: \d+ ± \d+\n.*REFUSED: .*Not loaded: malicious\.zip holds"),
     "masked_actions.py": (["--steps", "512"], r"return: -[\d.]+ ± [\d.]+"),
     "memory.py": (["--steps", "1024"], r"with memory: +\d+ ± \d+"),
     "train.py": (

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from sb3_trpo.distributions import unvalidated
 from sb3_trpo.safe_loading.allow_list import ACTIVATIONS, EXTRACTORS, OPTIMIZERS, POLICIES, name_of
-from sb3_trpo.safe_loading.limits import MAX_BUFFER_BYTES, Refused, printable
+from sb3_trpo.safe_loading.limits import MAX_BUFFER_BYTES, Refused, printable, reason
 from sb3_trpo.safe_loading.tensors import Tensor
 
 _FLOAT_BYTES = 4
@@ -85,7 +85,7 @@ def check_parameters(
     except Exception as error:
         if not _is_of_the_list(attributes):
             return  # it is the user's own class that cannot be made without memory
-        raise Refused(f"its policy cannot be made: {printable(error)}") from error
+        raise Refused(f"its policy cannot be made: {reason(error)}") from error
     expected = {name: tuple(tensor.shape) for name, tensor in outline.state_dict().items()}
     found = {name: t.shape for name, t in policy.items() if isinstance(t, Tensor)}
     if len(found) != len(policy):

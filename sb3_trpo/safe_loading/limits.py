@@ -76,6 +76,17 @@ class Budget:
             raise Refused(f"its pickles have more than {MAX_OPCODES:,} opcodes")
 
 
+def reason(error: Exception, longest: int = 100) -> str:
+    """
+    Write out what an exception says; some, of assertions for one, have no words.
+
+    :param error: the exception
+    :param longest: characters
+    :return: a single line
+    """
+    return printable(error, longest) or type(error).__name__
+
+
 def printable(text: object, longest: int = 100) -> str:
     """
     Write out what a file says, without its control characters, and not without end.

@@ -12,7 +12,7 @@ from stable_baselines3.common.type_aliases import GymEnv
 from sb3_trpo.safe_loading.allow_list import Vouched
 from sb3_trpo.safe_loading.archive import packed
 from sb3_trpo.safe_loading.fits import check_buffer, check_parameters
-from sb3_trpo.safe_loading.limits import Refused, printable
+from sb3_trpo.safe_loading.limits import Refused, printable, reason
 from sb3_trpo.safe_loading.model_file import (
     PARAMETERS,
     Attribute,
@@ -169,4 +169,4 @@ def errors_named(path: ZipPath) -> Iterator[None]:
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise  # it was not read at all
     except Exception as error:
-        raise ValueError(f"{path} cannot be loaded: {printable(error, 500)}") from error
+        raise ValueError(f"{path} cannot be loaded: {reason(error, 500)}") from error

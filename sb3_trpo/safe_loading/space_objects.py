@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium import spaces
 
 from sb3_trpo.safe_loading.builder import Builder, Maker, attributes_of
-from sb3_trpo.safe_loading.limits import MAX_AXES, Refused, printable
+from sb3_trpo.safe_loading.limits import MAX_AXES, Refused, printable, reason
 from sb3_trpo.safe_loading.nodes import Made, Mapping, Node
 
 Space = spaces.Space[Any]
@@ -37,7 +37,7 @@ def _space(builder: Builder, call: Made) -> Space:
         builder.copy(sum(x.nbytes for x in attributes.values() if isinstance(x, np.ndarray)))
         space = _CONSTRUCTORS[kind](attributes)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise Refused(f"a {kind} space of these numbers is not one: {printable(error)}") from error
+        raise Refused(f"a {kind} space of these numbers is not one: {reason(error)}") from error
     if generator is not None:
         space._np_random = generator
     return space
