@@ -1,59 +1,49 @@
 """
-Look into a stranger's model, load it without running anything of it, and evaluate it.
+Look into a model that somebody else saved, and load it without running anything of it.
 
-    python examples/load_untrusted.py model.zip --env CartPole-v1
-    python examples/load_untrusted.py       # makes a sound file and a malicious one, and tries both
+    python examples/load_untrusted.py                      # trains one that holds code, first
+    python examples/load_untrusted.py --file model.zip --env CartPole-v1
 """
 
 import argparse
-from pathlib import Path
+import sys
 
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 
-import sb3_trpo.inspect
-from sb3_trpo import TRPO
-
-
-class Payload:
-    """What a pickle makes by a call: here of print, but it could be anything."""
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Tell pickle which call."""
-        return print, ("THE STRANGER'S CODE RUNS",)
-
-
-def made_files(env_id: str) -> list[Path]:
-    """Save the same model twice, once with a call in place of its learning rate."""
-    model = TRPO("MlpPolicy", env_id, n_steps=256, batch_size=64, seed=0, device="cpu").learn(2048)
-    paths = [Path("sound.zip"), Path("malicious.zip")]
-    model.save(paths[0])
-    model.learning_rate = Payload()  # type: ignore[assignment]  # as an attacker would
-    model.save(paths[1])
-    return paths
-
-
-def try_out(path: Path, env_id: str) -> None:
-    """Print what is in a file; load and evaluate it, if nothing of it is refused."""
-    sb3_trpo.inspect.main([str(path)])
-    env = make_vec_env(env_id, n_envs=4, seed=0)
-    try:
-        model = TRPO.load(path, env, device="cpu", trusted=False)
-    except ValueError as error:
-        print(f"\nNot loaded: {error}\n")
-        return
-    mean, std = evaluate_policy(model, env, n_eval_episodes=20)
-    print(f"\nReturn: {mean:.0f} ± {std:.0f}\n")
+from sb3_trpo import TRPO, inspect
 
 
 def main() -> None:
-    """Try the given file, or two that are made here."""
+    """Inspect, load, evaluate."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
-    parser.add_argument("file", nargs="?", type=Path, help="zip of a model")
-    parser.add_argument("--env", default="CartPole-v1")
+    parser.add_argument("--file", help="zip of a model; left out: one is made")
+    parser.add_argument("--env", default="CartPole-v1", help="to evaluate in")
+    parser.add_argument("--steps", type=int, default=10_000, help="of the model that is made")
     options = parser.parse_args()
-    for path in [options.file] if options.file else made_files(options.env):
-        try_out(path, options.env)
+
+    env = make_vec_env(options.env, n_envs=4, seed=0)
+    path = options.file or made("somebodys.zip", options.steps)
+
+    inspect.main([path])
+    try:
+        model = TRPO.load(path, env, trusted=False)
+        print("loaded as it is", end=": ")
+    except ValueError as refusal:
+        # It says of each thing what to pass instead. Here: a schedule that is a function.
+        print(refusal, file=sys.stderr)
+        model = TRPO.load(path, env, trusted=False, custom_objects={"learning_rate": 1e-3})
+        print("loaded with a rate of our own", end=": ")
+    mean, std = evaluate_policy(model, env, n_eval_episodes=20)
+    print(f"{mean:.0f} ± {std:.0f}")
+
+
+def made(path: str, steps: int) -> str:
+    """Save a model as somebody might: its learning rate is a function, stored with its code."""
+    env = make_vec_env("CartPole-v1", n_envs=4, seed=0)
+    model = TRPO("MlpPolicy", env, n_steps=128, learning_rate=lambda left: 1e-3 * left, seed=0)
+    model.learn(steps).save(path)
+    return path
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize, unwrap_vec_no
 from sb3_trpo.call_arguments import check_file, check_given
 from sb3_trpo.plain_data import MOST_BYTES, Packed, pack, unpack
 from sb3_trpo.safe_loading.archive import READ_ERRORS, content_of
+from sb3_trpo.safe_loading.limits import MAX_EXPANSION, MAX_UNPACKED_SLACK
 
 ZipPath = str | pathlib.Path | io.BufferedIOBase
 _ENTRIES = ("vec_normalize.json", "vec_normalize.npz")
@@ -145,11 +146,8 @@ def read_statistics(path: ZipPath) -> Statistics | None:
         with _opened(path) as archive:
             if not _has_entries(archive):
                 return None
-            entries = [archive.getinfo(name) for name in _ENTRIES]
-            for entry, most in zip(entries, (_MOST_TEXT, MOST_BYTES), strict=True):
-                if entry.file_size > most:
-                    raise ValueError(f"{entry.filename} is larger than {most} bytes")
-            packed = Packed(*(content_of(archive, entry) for entry in entries))
+            sizes = zip(_ENTRIES, (_MOST_TEXT, MOST_BYTES), strict=True)
+            packed = Packed(*(_content(archive, name, most) for name, most in sizes))
         return _checked(unpack(packed))
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise  # it was not read at all
@@ -173,6 +171,13 @@ def _opened(path: ZipPath) -> Iterator[zipfile.ZipFile]:
 
 def _has_entries(archive: zipfile.ZipFile) -> bool:
     return set(_ENTRIES) <= set(archive.namelist())
+
+
+def _content(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    entry = archive.getinfo(name)
+    if entry.file_size > min(most, MAX_EXPANSION * entry.compress_size + MAX_UNPACKED_SLACK):
+        raise ValueError(f"{name} unpacks to {entry.file_size:,} bytes")
+    return content_of(archive, entry)
 
 
 def _checked(found: Any) -> Statistics:

@@ -62,11 +62,11 @@ def base_files():
         saved(make(sb3_contrib.TRPO, "dict", **small)[0]),
         saved(make(MaskableTRPO, "multi_discrete", **small)[0]),
         saved(RecurrentTRPO("MlpLstmPolicy", make(MaskableTRPO, "discrete")[1], **memory)),
-        saved(TRPO("MlpPolicy", VecNormalize(DummyVecEnv([_walking])), **small).learn(8)),
+        saved(TRPO("MlpPolicy", VecNormalize(DummyVecEnv([walking])), **small).learn(8)),
     )
 
 
-def _walking():
+def walking():
     return Anything(VECTOR, spaces.Discrete(2))
 
 

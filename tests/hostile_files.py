@@ -210,7 +210,7 @@ def _pickles():
         "buffer": (pickle.NEXT_BUFFER + STOP, "opcode NEXT_BUFFER"),
         "digits": (b"I" + b"1" * 10_000 + b"\n" + STOP, "opcode INT"),
         "unknown opcode": (b"\xff" + STOP, "opcode b'\\xff'"),
-        "same hash": (_keys_of_one_hash(50_000) + STOP, "no text or small number"),
+        "same hash": (keys_of_one_hash(50_000) + STOP, "no text or small number"),
         "thrown away": (_call() + b"0}.", "calls 'collections.OrderedDict' and throws"),
         "thrown away from the memo": (_call() + b"\x940}.", "and throws the result away"),
         "named in passing": (b"cthis\ns\n0}.", "names 'this.s' and does not use it"),
@@ -251,7 +251,7 @@ def _call(function=_ORDERED_DICT + pickle.MEMOIZE):
     return function + pickle.EMPTY_TUPLE + pickle.REDUCE
 
 
-def _keys_of_one_hash(n):
+def keys_of_one_hash(n):
     """A dict whose keys all have the hash 0."""
     keys = [(i * (2**61 - 1)).to_bytes(12, "little") for i in range(n)]
     return b"}(" + b"".join(pickle.LONG1 + b"\x0c" + key + pickle.NONE for key in keys) + b"u"
@@ -389,6 +389,8 @@ def _sizes():
     schedule = ConstantSchedule(1.0)
     vars(schedule)["val"] = "text"
     yield "schedule of text", with_objects(learning_rate=schedule), "ConstantSchedule of str"
+    vars(schedule)["val"] = float("nan")
+    yield "schedule of NaN", with_objects(learning_rate=schedule), "ConstantSchedule of float"
     vars(schedule).update(val=1.0, more=1)
     yield "schedule and more", with_objects(learning_rate=schedule), "other attributes than its own"
     called = Calls(th.nn.Tanh)

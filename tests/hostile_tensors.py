@@ -7,6 +7,7 @@ from collections import OrderedDict
 
 import torch as th
 
+from tests.hostile_files import keys_of_one_hash
 from tests.malicious import Calls
 from tests.model_files import entries_of, whole_file, with_entries, zipped
 
@@ -106,6 +107,9 @@ def _views():
         storages = {"0": b"\0" * 64, "1": b"\0" * 4}
         content = torch_file(OrderedDict(log_std=tensor), storages)
         yield f"view {name}", with_entries(policy__pth=content), message
+    keys = pickle.PROTO + b"\x02" + keys_of_one_hash(50_000) + pickle.STOP
+    content = torch_file({}, **{"data.pkl": keys})
+    yield "keys of one hash", with_entries(policy__pth=content), "a key that is no name"
     many = torch_file({str(i): view(Storage(16)) for i in range(100)})
     yield "many views", with_entries(policy__pth=many), "6,400 bytes of 64 stored"
 
@@ -116,6 +120,8 @@ def _others():
     yield "tensors: thrown away", _with_a_call_in_passing(2**40), "throws the result away"
     metadata = OrderedDict()
     metadata._metadata = {"": "text"}
+    orders = OrderedDict()
+    orders._metadata = {"": {"version": 1, "assign_to_params_buffers": 1}}
     sparse = th.sparse_coo_tensor(th.zeros((1, 1), dtype=th.long), th.ones(1), (10,))
     for name, thing, message in (
         ("bytearray", Calls(bytearray, 10**12), "__builtin__.bytearray among tensors"),
@@ -124,6 +130,7 @@ def _others():
         ("parameter", th.nn.Parameter(th.ones(3)), "log_std must be missing, got (3,)|action_net"),
         ("attributes", attributes, "OrderedDict with attributes"),
         ("metadata", metadata, "metadata of its tensors"),
+        ("orders to torch", orders, "metadata of its tensors"),
         ("set", {1, 2}, "among tensors"),
         ("bytes", b"abc", "_codecs.encode among tensors"),
         ("dtype", th.float32, "torch.float32 among tensors"),
@@ -175,7 +182,7 @@ def _misfits():
         ("dict as moment", lambda s: _moments(s).update(step={}), "step of parameter"),
         ("text as moment", lambda s: _moments(s).update(step="1"), "step of parameter"),
         ("no rate", lambda s: s["param_groups"][0].pop("lr"), "must have a setting lr"),
-        ("NaN", lambda s: _group(s).update(eps=float("nan")), "must have a setting eps"),
+        ("NaN", lambda s: _group(s).update(eps=float("nan")), "setting eps that is no number"),
         ("three betas", lambda s: _group(s).update(betas=(0.9,) * 3), "must have a setting betas"),
         ("no parameter", lambda s: s["state"].update({99: {}}), "a state of no parameter: 99"),
         ("state of text", lambda s: s["state"].update({0: "text"}), "a state of no parameter: 0"),

@@ -18,7 +18,11 @@ SHORT = {
     ),
     "export_policy.py": (["--steps", "1024"], r"ONNX differs by at most \d\.\de-0[5-9]"),
     "images.py": (["--steps", "512"], r"right answers in the last \d+ episodes: \d+%"),
-    "load_untrusted.py": ([], r"Return: \d+ ± \d+\n.*REFUSED: .*Not loaded: malicious\.zip holds"),
+    "load_untrusted.py": (
+        ["--steps", "512"],
+        r"REFUSED with trusted=False:.*learning_rate: .*whose code is in the file.*"
+        r"loaded with a rate of our own: \d+ ± \d+",
+    ),
     "masked_actions.py": (["--steps", "512"], r"return: -[\d.]+ ± [\d.]+"),
     "memory.py": (["--steps", "1024"], r"with memory: +\d+ ± \d+"),
     "train.py": (

@@ -29,7 +29,7 @@ def refusal_of(content):
     return None
 
 
-def test_each_is_refused_by_name(files):
+def test_each_is_refused_by_name(files, record_property):
     wrong = {}
     for name, content, message in files:
         refusal = refusal_of(content)
@@ -38,6 +38,7 @@ def test_each_is_refused_by_name(files):
             not loads and not any(part in refusal for part in message.split("|"))
         ):
             wrong[name] = refusal
+    record_property("hostile files", len(files))
     assert wrong == {}
 
 
@@ -53,8 +54,9 @@ def test_inspect_says_the_same_and_prints_no_control_characters(files, tmp_path,
     assert wrong == {}
 
 
-def test_refusing_takes_little_memory():
+def test_refusing_takes_little_memory_and_time():
     printed = output_of("-m", "tests.hostile_cost", cwd=Path(__file__).parents[1])
     grown = re.search(r"(\d+) files, memory grew by (\d+) MiB", printed)
     assert int(grown[1]) > 200, printed
     assert int(grown[2]) < 100, printed
+    assert float(re.search(r"longest: ([\d.]+) s of CPU", printed)[1]) < 10, printed

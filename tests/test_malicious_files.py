@@ -44,9 +44,9 @@ def has_fired(file, canary, result):
     return canary.exists() if file.has_changed is None else bool(file.has_changed(result))
 
 
-def test_there_are_many_of_many_kinds(files):
+def test_there_are_many_of_many_kinds(files, record_property):
     kinds = Counter(file.kind for file in files)
-    print(f"{len(files)} malicious files: {dict(kinds)}")
+    record_property("malicious files", len(files))
     assert len(files) >= 100
     assert len(kinds) >= 12
     assert len({file.content for file in files}) == len(files)

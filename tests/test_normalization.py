@@ -336,10 +336,10 @@ def rewritten(source, target, **changed):
         {"json": lambda _: b"[]"},
         {"json": lambda text: text.replace(b'"clip_obs"', b'"clip_it"')},
         {"json": lambda text: text.replace(b'"norm_obs": true', b'"norm_obs": "yes"')},
+        {"json": lambda text: text.replace(b'"clip_obs": 10.0', b'"clip_obs": NaN')},
         {"json": lambda text: text.replace(b'{"array": 0}', b"3")},
         {"json": lambda text: text.replace(b'{"array": 1}', b'{"array": 2}')},
-        {"json": lambda text: text.replace(b'"clip_obs": 3.0', b'"clip_obs": NaN')},
-        {"json": lambda text: text.replace(b'"clip_obs": 3.0', b'"clip_obs": true')},
+        {"json": lambda text: text.replace(b'"clip_obs": 10.0', b'"clip_obs": true')},
         {"json": lambda text: text.replace(b'"norm_obs_keys": null', b'"norm_obs_keys": [[1]]')},
         {"json": lambda text: text + b" " * 2**20},
         {"npz": lambda _: b""},
@@ -351,6 +351,20 @@ def test_damaged_statistics_are_refused(changed, files, tmp_path):
     with pytest.raises(ValueError, match=r"bad\.zip: statistics of VecNormalize cannot be read"):
         load_normalization(path, walks())
     TRPO.load(path, device="cpu")  # the model is whole
+
+
+@pytest.mark.parametrize(("ending", "n_mib"), [("json", 2), ("npz", 30)])
+def test_statistics_that_unfold_to_much_are_refused_before_they_do(ending, n_mib, files, tmp_path):
+    with zipfile.ZipFile(files / "normalised.zip") as old:
+        contents = {name: old.read(name) for name in old.namelist()}
+    contents[f"vec_normalize.{ending}"] = bytes(n_mib * 2**20)
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    with pytest.raises(
+        ValueError, match=rf"vec_normalize\.{ending} unpacks to {n_mib * 2**20:,} by"
+    ):
+        load_normalization(tmp_path / "bomb.zip", walks())
 
 
 def test_load_normalization_is_what_the_package_shows():

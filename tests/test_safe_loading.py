@@ -24,7 +24,9 @@ from stable_baselines3.common.utils import (
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from sb3_trpo import TRPO, MaskableTRPO, RecurrentTRPO
+from sb3_trpo.safe_loading.load import inert
 from tests.model_files import (
+    entries_of,
     saved,
     small_model,
     whole_file,
@@ -32,6 +34,7 @@ from tests.model_files import (
     with_json,
     with_objects,
     with_pickles,
+    zipped,
 )
 from tests.test_interop import CASES, DICT, IMAGE, VECTOR, Anything, make, quietly, same_actions
 from tests.test_spaces import ACTIONS, OBSERVATIONS
@@ -250,6 +253,20 @@ def test_arrays_of_every_protocol_and_numpy_version_load(protocol, array):
         data = data.replace(b"numpy._core.", b"numpy.core.")
         assert b"numpy.core" in data
         assert np.array_equal(untrusted(with_pickles(_last_obs=data))._last_obs, array)
+
+
+def test_torch_reads_nothing_of_the_files_own_pickle():
+    """It would see what is thrown away in between, too."""
+    entries = entries_of(entries_of(whole_file())["policy.pth"])
+    name = next(name for name in entries if name.endswith("data.pkl"))
+    passing = b"X\x06\x00\x00\x00marker" + pickle.POP
+    entries[name] = entries[name][:2] + passing + entries[name][2:]
+    raw = with_entries(policy__pth=zipped(entries))
+    file = inert(io.BytesIO(raw), (), None, changes={}, env=None)
+    assert b"marker" in raw
+    assert b"marker" not in file.zip.getvalue()
+    pairs = zip(tensors_of(untrusted(raw)), tensors_of(untrusted(whole_file())), strict=True)
+    assert all(th.equal(a, b) for a, b in pairs)
 
 
 def test_net_arch_of_old_files_loads():

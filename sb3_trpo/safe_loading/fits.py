@@ -161,9 +161,8 @@ def _check_optimizer(outline: Any, saved: dict[Any, Any]) -> None:
         if index not in shapes or not isinstance(moments, dict):
             raise Refused(f"policy.optimizer.pth has a state of no parameter: {printable(index)}")
         for name, value in moments.items():
-            is_scalar = not isinstance(value, Tensor) or value.shape in ((), (1,))
-            is_number = isinstance(value, (Tensor, bool, int, float)) or value is None
-            if not is_number or not (is_scalar or value.shape == shapes[index]):
+            fits = isinstance(value, Tensor) and value.shape in ((), (1,), shapes[index])
+            if not (fits or _is_plain(value)):
                 raise Refused(
                     f"policy.optimizer.pth does not fit the policy: {printable(name)} of "
                     f"parameter {index} must be of shape {shapes[index]}"
@@ -173,7 +172,7 @@ def _check_optimizer(outline: Any, saved: dict[Any, Any]) -> None:
 def _check_settings(group: dict[Any, Any], mine: dict[str, Any]) -> None:
     for name, value in group.items():
         parts = value if isinstance(value, (list, tuple)) else (value,)
-        is_plain = all(x is None or isinstance(x, (bool, int, float)) for x in parts)
+        is_plain = all(map(_is_plain, parts))
         if name != "params" and not (isinstance(name, str) and is_plain):
             raise Refused(f"policy.optimizer.pth has a setting {printable(name)} that is no number")
     for name, value in mine.items():
@@ -183,9 +182,13 @@ def _check_settings(group: dict[Any, Any], mine: dict[str, Any]) -> None:
             raise Refused(f"policy.optimizer.pth must have a setting {name} like {value}")
 
 
+def _is_plain(value: Any) -> bool:
+    return value is None or (isinstance(value, (bool, int, float)) and math.isfinite(value))
+
+
 def _kind(setting: Any) -> Any:
     """Tell numbers, pairs of them and what is neither apart."""
     if isinstance(setting, (list, tuple)):
         return [_kind(part) for part in setting]
     is_number = isinstance(setting, (int, float)) and not isinstance(setting, bool)
-    return "number" if is_number and math.isfinite(setting) else "other"
+    return "number" if is_number else "other"

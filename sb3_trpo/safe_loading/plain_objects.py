@@ -1,5 +1,6 @@
 """Small standard objects: ordered dicts, deques, SB3's schedules."""
 
+import math
 from collections import OrderedDict, deque
 from numbers import Real
 from typing import Any
@@ -43,7 +44,7 @@ def _schedule(builder: Builder, call: Made) -> Any:
         raise Refused(f"{name} with other attributes than its own is not on the list")
     inside = [attributes[attribute] for attribute in _ATTRIBUTES[name]]
     for value in inside:
-        is_number = isinstance(value, Real) and not isinstance(value, bool)
+        is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
         is_schedule = isinstance(value, SCHEDULES) or builder.vouched.knows(value)
         if not (is_schedule if _BY_NAME[name] is FloatSchedule else is_number):
             raise Refused(f"{name} of {type(value).__name__} is not on the list")

@@ -264,7 +264,9 @@ def _check_flags(requires_grad: Any, hooks: Any) -> None:
 def _is_metadata(versions: Any) -> bool:
     if not isinstance(versions, dict):
         return False
-    modules = list(versions.values())
-    return all(isinstance(module, dict) for module in modules) and all(
-        type(version) is int for module in modules for version in module.values()
+    # Nothing else: torch takes orders from there, such as to assign tensors, not to copy them.
+    return all(
+        isinstance(module, dict) and module.keys() <= {"version"} and type(version) is int
+        for module in versions.values()
+        for version in (module.get("version", 0) if isinstance(module, dict) else None,)
     )
