@@ -52,13 +52,14 @@ def report(out: Path, results: Path) -> bool:
     Print and write the figures.
 
     :param out: folder of a soak
-    :param results: JSON file that they are written to
+    :param results: JSON file that they are written to; the table goes beside it, as Markdown
     :return: whether all marks are met
     """
     around = json.loads((out / CIRCUMSTANCES).read_text())
     found = {**around, **measured(out)}
     found["missed"] = missed(found, with_scores=around["size"] >= 1)
     results.write_text(json.dumps(found, indent=1) + "\n")
+    results.with_suffix(".md").write_text(table(found) + "\n")
     print(f"{table(found)}\n\n{results}")
     for mark in found["missed"]:
         print(f"MISSED: {mark}")

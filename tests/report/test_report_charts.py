@@ -57,13 +57,18 @@ def test_axes_of_shares_and_rates_begin_at_zero(log_rows, panel, keys):
 
 
 @pytest.mark.parametrize(("outcomes", "said"), [([1, 1, 1], False), ([1, 0, 1], True)])
-def test_crosses_are_explained_where_there_are_some(log_rows, outcomes, said):
+def test_crosses_stand_at_the_rejected_updates_and_are_explained(log_rows, outcomes, said):
     rows = [
         {"train/kl_divergence_loss": 0.01 * taken, "train/is_line_search_success": taken}
         for taken in outcomes
     ]
-    text = page(Drawing(read_runs([log_rows(rows)])), "")
-    assert ("Crosses at the bottom" in text) is said
+    drawing = Drawing(read_runs([log_rows(rows)]))
+    axes = drawing.figure(panel_of("kl"), FIXED).subfigs[0].axes[0]
+    crosses = [
+        step for line in axes.get_lines() if line.get_marker() == "x" for step in line.get_xdata()
+    ]
+    assert crosses == [1024 * (i + 1) for i, taken in enumerate(outcomes) if not taken]
+    assert ("Crosses at the bottom" in page(drawing, "")) is said
 
 
 def test_parts_of_the_time_that_nobody_logs_have_no_key(log_rows):
