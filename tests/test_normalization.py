@@ -3,6 +3,7 @@
 import io
 import json
 import warnings
+import tracemalloc
 import zipfile
 
 import gymnasium as gym
@@ -365,6 +366,23 @@ def test_statistics_that_unfold_to_much_are_refused_before_they_do(ending, n_mib
         ValueError, match=rf"vec_normalize\.{ending} unpacks to {n_mib * 2**20:,} by"
     ):
         load_normalization(tmp_path / "bomb.zip", walks())
+
+
+def test_statistics_that_say_they_are_small_are_not_unfolded(files, tmp_path):
+    """Asked for all of an entry, zipfile unfolds it before it looks at the size."""
+    n_bytes = 200 * 2**20
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(files / "normalised.zip") as old:
+        contents = {name: old.read(name) for name in old.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in contents.items():
+            archive.writestr(name, bytes(n_bytes) if name.endswith(".npz") else content)
+    path.write_bytes(path.read_bytes().replace(n_bytes.to_bytes(4, "little"), b"\x64\0\0\0"))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="statistics of VecNormalize cannot be read"):
+        load_normalization(path, walks())
+    assert tracemalloc.get_traced_memory()[1] < 20 * 2**20
+    tracemalloc.stop()
 
 
 def test_load_normalization_is_what_the_package_shows():
