@@ -2,8 +2,8 @@
 
 import io
 import json
-import warnings
 import tracemalloc
+import warnings
 import zipfile
 
 import gymnasium as gym
