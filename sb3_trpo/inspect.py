@@ -35,6 +35,10 @@ _REPR = reprlib.Repr()  # which cuts what is nested or long before it is written
 _REPR.maxother = _REPR.maxstring = _LONGEST
 _MOST_LINES = 40
 _WIDTH = 32
+_LOADS = (
+    "Loads with trusted=False. Without that, all pickled objects would be made as the file says, "
+    "those made anew included."
+)
 
 
 def parser_of_options() -> argparse.ArgumentParser:
@@ -65,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{path} cannot be read: {printable(error, _LONGEST)}", file=sys.stderr)
         return 1
     print(f"{path}: {len(raw):,} bytes", *lines, sep="\n")
-    print("\nREFUSED with trusted=False:" if refusals else "\nLoads with trusted=False.")
+    print("\nREFUSED with trusted=False:" if refusals else f"\n{_LOADS}")
     for refusal in refusals:
         print(f"  - {refusal}")
     return int(bool(refusals))
