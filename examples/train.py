@@ -59,7 +59,13 @@ def main() -> None:
     folder = options.out / f"{options.env}-seed{options.seed}"
     is_box = isinstance(gym.make(options.env).action_space, spaces.Box)
     n_envs, settings = continuous_settings() if is_box else discrete_settings()
-    env = make_vec_env(options.env, n_envs=n_envs, seed=options.seed)
+    env = make_vec_env(
+        options.env,
+        n_envs=n_envs,
+        seed=options.seed,
+        monitor_dir=str(folder / "monitor"),  # episodes, for python -m sb3_trpo.report
+        monitor_kwargs={"override_existing": not options.resume},
+    )
     checkpoints = folder / "checkpoints"
     if not options.resume:
         shutil.rmtree(checkpoints, ignore_errors=True)  # of an earlier run

@@ -30,6 +30,7 @@ SHORT = {
         r"CartPole-v1, 512 steps, 10 episodes",
     ),
 }
+SLOW = {"compare.py", "hyperparameter_search.py"}
 ELSEWHERE = {
     "distributed.py": "test_distributed_example.py",
     "plot_runs.py": "needs finished runs",
@@ -37,7 +38,9 @@ ELSEWHERE = {
 }
 
 
-@pytest.mark.parametrize("name", SHORT)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in SHORT]
+)
 def test_example_runs(name, tmp_path):
     arguments, prints = SHORT[name]
     printed = output_of(EXAMPLES / name, *arguments, cwd=tmp_path)

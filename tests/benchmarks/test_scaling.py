@@ -38,6 +38,7 @@ def test_efficiency_is_the_time_without_messages_over_the_time_with_them():
     assert kept == pytest.approx(0.6 / (0.6 + 100 * 6e-3 + 4 * 7e-3 + 10 * 8 * 500 * 1e-6))
 
 
+@pytest.mark.slow
 def test_messages_of_two_ranks_are_timed_and_counted():
     batch_size = 128
     alone, together = (ranks.learning(size, 1, "Pendulum-v1", batch_size) for size in (1, 2))

@@ -125,6 +125,7 @@ def test_a_row_needs_its_contenders_alone():
     assert len(needed(NAMES)) == 12
 
 
+@pytest.mark.slow
 def test_the_command_measures_some_rows_for_real(tmp_path, capsys):
     out = tmp_path / "results.json"
     rows = "share-8,learn-masked,learn-memory,actor,update-ppo,memory"
