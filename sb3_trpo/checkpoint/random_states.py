@@ -122,7 +122,9 @@ def ahead(before: State, count: int, after: State) -> list[State]:
     generator.advance(count - n_last)
     drawn = [int(number) for number in generator.random_raw(n_last)]
     state = generator.state
-    halves = [(own["has_uint32"], own["uinteger"]) for own in (after, before)]
-    halves += [(0, 0), *((1, number >> 32) for number in reversed(drawn))]
+    left, held = ((own["has_uint32"], own["uinteger"]) for own in (after, before))
+    halves = [held, (0, 0), *((1, number >> 32) for number in reversed(drawn))]
+    # What is left at the end is likely to have been there, unless it was drawn only later.
+    halves = [left, *halves] if left in halves else [*halves, left]
     halves = list(dict.fromkeys(halves))
     return [{**state, "has_uint32": has, "uinteger": half} for has, half in halves]

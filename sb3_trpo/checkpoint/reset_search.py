@@ -4,7 +4,8 @@ From which states of its generators an environment's reset began.
 Known are the states before a step and after the reset that followed it. If the step drew nothing,
 the reset began from the first. Else a reset from there tells how many numbers it draws; counted
 back from the end, that is where it began, give or take a few, for some distributions draw again
-when a number does not suit them. The right state is known by what the reset leads to.
+when a number does not suit them. The right state is known by what the reset leads to; the states
+after it do not tell by themselves, for a half of 64 bits that it used up shows no more.
 """
 
 import itertools
@@ -43,9 +44,6 @@ class ResetSearch:
 
         :param after: the states that the last one led to
         """
-        if same(after, self._now):  # from the right place, but something else went into the reset
-            self.trial = None
-            return
         if self._rest is None:
             self._rest = itertools.islice(self._nearest(after), _MOST_TRIALS)
         self.trial = next(self._rest, None)
