@@ -191,12 +191,12 @@ class Elsewhere(Walk):
 
 
 class Remembering(Walk):
-    """Begins each episode elsewhere."""
+    """Begins each episode elsewhere, as no environment of this process has begun before."""
 
     n_resets = 0
 
     def reset(self, *, seed=None, options=None):
-        self.n_resets += 1
+        Remembering.n_resets += 1
         super().reset(seed=seed)
         self._place += self.n_resets
         return self._observation(), {}
