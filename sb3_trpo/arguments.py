@@ -34,7 +34,8 @@ def _is_rate_or_schedule(value: Any) -> bool:
     return callable(value) or (is_real(value) and value >= 0)
 
 
-def _is_bool(value: object) -> bool:
+def is_bool(value: object) -> bool:
+    """Tell whether a value is a bool, Python's or NumPy's."""
     return isinstance(value, (bool, np.bool_))
 
 
@@ -58,23 +59,23 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("line_search_max_iter", _whole(1), "a whole number >= 1"),
     ("n_critic_updates", _whole(0), "a whole number >= 0"),
     ("gae_lambda", lambda x: is_real(x) and 0 <= x <= 1, "in [0, 1]"),
-    ("use_sde", _is_bool, "a bool"),
+    ("use_sde", is_bool, "a bool"),
     ("sde_sample_freq", _whole(-1), "a whole number >= -1"),
-    ("normalize_advantage", _is_bool, "a bool"),
+    ("normalize_advantage", is_bool, "a bool"),
     ("target_kl", _is_positive_or_schedule, "a finite number > 0 or a schedule"),
     ("sub_sampling_factor", _whole(1), "a whole number >= 1"),
     ("rollout_buffer_class", _is_buffer_class_or_none, "None or a subclass of RolloutBuffer"),
     ("rollout_buffer_kwargs", lambda x: isinstance(x, dict), "None or a dict"),
-    ("verbose", lambda x: _is_bool(x) or _whole(0)(x), "a whole number >= 0"),
+    ("verbose", lambda x: is_bool(x) or _whole(0)(x), "a whole number >= 0"),
     ("seed", _is_seed, "None or a whole number in [0, 2**32)"),
     ("tensorboard_log", lambda x: x is None or isinstance(x, (str, os.PathLike)), "None or a path"),
     ("_stats_window_size", _whole(1), "a whole number >= 1"),
     ("ent_coef", is_real, "a finite number"),
     ("max_grad_norm", lambda x: x is None or (is_real(x) and x >= 0), "None or a number >= 0"),
     ("cg_relative_tolerance", lambda x: is_real(x) and 0 <= x < 1, "in [0, 1)"),
-    ("match_kl", _is_bool, "a bool"),
+    ("match_kl", is_bool, "a bool"),
     ("actor_batch_size", lambda x: x is None or _whole(1)(x), "None or a whole number >= 1"),
-    ("distributed", _is_bool, "a bool"),
+    ("distributed", is_bool, "a bool"),
 )
 
 # What the models themselves give.

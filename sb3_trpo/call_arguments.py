@@ -8,7 +8,6 @@ from numbers import Real
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import torch as th
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
@@ -16,12 +15,8 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv
 
-from sb3_trpo.arguments import check_value
+from sb3_trpo.arguments import check_value, is_bool
 from sb3_trpo.optim.checks import check, is_whole
-
-
-def _is_bool(value: Any) -> bool:
-    return isinstance(value, (bool, np.bool_))
 
 
 def _is_number_of_steps(value: Any) -> bool:
@@ -50,7 +45,7 @@ def _are_names_or_none(value: Any) -> bool:
     return value is None or all(isinstance(name, str) for name in value)
 
 
-_BOOL = (_is_bool, "a bool")
+_BOOL = (is_bool, "a bool")
 _NAMES = (_are_names_or_none, "None or a list of attributes' names")
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(
@@ -60,7 +55,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         ),
         _BOOL,
     ),
-    "use_masking": (lambda x: x is None or _is_bool(x), "None or a bool"),
+    "use_masking": (lambda x: x is None or is_bool(x), "None or a bool"),
     "total_timesteps": (_is_number_of_steps, "a number >= 0"),
     "callback": (_is_callback, "None, a function, a BaseCallback or a list of BaseCallback"),
     "iteration": (lambda x: is_whole(x, 0), "a whole number >= 0"),

@@ -12,7 +12,7 @@ import sb3_trpo
 from sb3_trpo.call_arguments import check_given
 from sb3_trpo.callback_locals import BoundaryCallback
 from sb3_trpo.checkpoint.environments import LastStep, can_be_gone_on_from
-from sb3_trpo.checkpoint.files import is_taken, remove_leftovers, write_checkpoint
+from sb3_trpo.checkpoint.files import as_folder, is_taken, remove_leftovers, write_checkpoint
 from sb3_trpo.checkpoint.layout import files_of
 from sb3_trpo.checkpoint.training_state import captured
 from sb3_trpo.optim.checks import check, is_whole
@@ -48,11 +48,10 @@ class TrainingCheckpoint(BoundaryCallback):
     ) -> None:
         for name, value in (("save_freq", save_freq), ("keep", keep)):
             check(name, value, "a whole number >= 1", is_right=is_whole(value, 1))
-        if not isinstance(path, (str, Path)) or not str(path):
-            raise ValueError(f"path must be that of a folder, got {path!r}")
+        folder = as_folder(path)
         check_given(verbose=verbose)
         super().__init__(verbose)
-        self._save_freq, self._folder, self._keep = int(save_freq), Path(path), int(keep)
+        self._save_freq, self._folder, self._keep = int(save_freq), folder, int(keep)
         self._n_calls_at_last = 0
         self._n_rollouts = -1  # of this call of learn(); -1: before the first boundary
         self._last_step: LastStep | None = None

@@ -170,6 +170,19 @@ def newest(path: Path) -> Stored | None:
     return None
 
 
+def as_folder(path: str | Path) -> Path:
+    """
+    Refuse what cannot be the path of a folder.
+
+    :param path: as given
+    :return: the same
+    :raises ValueError: it is no path, or an empty one
+    """
+    if not isinstance(path, (str, Path)) or not str(path):
+        raise ValueError(f"path must be that of a folder, got {path!r}")
+    return Path(path)
+
+
 def is_taken(folder: Path, run: str) -> bool:
     """
     Tell whether a folder holds checkpoints of another run.

@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 import sb3_trpo
 from sb3_trpo.call_arguments import check_device, check_env, check_given
 from sb3_trpo.checkpoint.env_access import EnvAccess
-from sb3_trpo.checkpoint.files import Damaged, Stored, newest, read_checkpoint
+from sb3_trpo.checkpoint.files import Damaged, Stored, as_folder, newest, read_checkpoint
 from sb3_trpo.checkpoint.layout import MODEL, state_of
 from sb3_trpo.checkpoint.training_state import restore
 from sb3_trpo.distributed import Processes, processes
@@ -31,7 +31,7 @@ def newest_checkpoint(path: str | Path) -> Path | None:
     :param path: folder of ``TrainingCheckpoint``
     :return: its folder; None if there is none
     """
-    stored = newest(_as_path(path))
+    stored = newest(as_folder(path))
     return None if stored is None else stored.path
 
 
@@ -71,7 +71,7 @@ def resume(
     check_device(device)
     check_given(custom_objects=custom_objects)
     group = processes(distributed=distributed)
-    stored = _agreed(group, _as_path(path))
+    stored = _agreed(group, as_folder(path))
     state = state_of(stored.files, group.rank)
     cls = _class_of(state, model_class)
     if state["ranks"] != group.size:
@@ -113,12 +113,6 @@ def learn_rest(
         progress_bar=progress_bar,
         **rest.learn_arguments,
     )
-
-
-def _as_path(path: str | Path) -> Path:
-    if not isinstance(path, (str, Path)) or not str(path):
-        raise ValueError(f"path must be that of a folder, got {path!r}")
-    return Path(path)
 
 
 def _agreed(group: Processes, path: Path) -> Stored:
