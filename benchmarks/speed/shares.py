@@ -20,6 +20,7 @@ import sb3_contrib
 
 from benchmarks.speed.models import build, real_env
 from benchmarks.speed.sizes import Sizes
+from sb3_trpo.critic_step import critic_step
 
 INTERVAL_S = 0.002
 PARTS = ("environment", "policy", "rest of the rollout", "actor step", "critic / update", "other")
@@ -99,7 +100,7 @@ def part_of(stack: list[Call]) -> str:
         return _part_of_rollout(stack)
     if "train" not in functions:
         return "other"
-    if "_critic_step" in functions:
+    if critic_step.__name__ in functions:
         return "critic / update"
     file, _, line = next(call for call in reversed(stack) if call[1] == "train")
     if file.endswith("sb3_contrib/trpo/trpo.py"):

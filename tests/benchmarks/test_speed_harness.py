@@ -1,4 +1,6 @@
+import sys
 import time
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -179,13 +181,29 @@ def test_parts_of_a_rollout_are_told_apart(stack, part):
     ("stack", "part"),
     [
         ([("x/sb3_trpo/trpo.py", "_policy_step"), ("x/sb3_trpo/trpo.py", "train")], "actor step"),
-        ([("x/sb3_trpo/trpo.py", "_critic_step"), ("x/sb3_trpo/trpo.py", "train")], "critic"),
         ([("x/ppo/ppo.py", "train")], "critic"),
         ([("x/sb3_trpo/trpo.py", "learn")], "other"),
     ],
 )
 def test_parts_of_an_update_are_told_apart(stack, part):
     assert shares.part_of([(*call, 1) for call in stack]).startswith(part)
+
+
+@pytest.mark.parametrize("algorithm", [OURS, CONTRIB])
+def test_an_update_that_runs_has_an_actors_and_a_critics_part(algorithm):
+    model = a_model(algorithm, batch_size=64)
+    found = Counter()
+
+    def note(frame, event, _):
+        if event == "call":
+            found[shares.part_of(shares.stack_of(frame))] += 1
+
+    sys.setprofile(note)
+    try:
+        model.train()
+    finally:
+        sys.setprofile(None)
+    assert {part for part, calls in found.items() if calls > 100} == {"actor step", "critic / update"}
 
 
 def test_all_time_is_shared_out():
