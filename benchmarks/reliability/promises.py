@@ -55,7 +55,12 @@ PROMISES = (
     ),
     Promise(
         "A training that resumes is the uninterrupted one, bit for bit, where an episode has ended",
-        ("test_checkpoint.py", "test_checkpoint_envs.py", "test_random_states.py"),
+        (
+            "test_checkpoint.py",
+            "test_checkpoint_envs.py",
+            "test_random_states.py",
+            "test_reset_search.py",
+        ),
     ),
     Promise(
         "Killed at any moment, it goes on from the newest whole checkpoint; several processes too",
