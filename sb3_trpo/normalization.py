@@ -182,19 +182,22 @@ def _content(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
 
 def _checked(found: Any) -> Statistics:
     """Build statistics from what a stranger may have written."""
-    try:
-        options = {name: found["options"][name] for name in _OPTIONS}
-        observations = dict(found["observations"])
-        all_moments = [found["rewards"], *observations.values()]
-        is_sound = all(_is_option(name, value) for name, value in options.items()) and all(
-            mean.shape == var.shape and mean.dtype == var.dtype == np.float64 and count > 0
-            for mean, var, count in all_moments
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"not as save() writes them: {error!r}") from error
-    if not is_sound or np.shape(found["rewards"][0]) != ():
-        raise ValueError("not as save() writes them")
-    return Statistics(options, found["rewards"], observations)
+    match found:
+        case {"options": dict(options), "rewards": rewards, "observations": dict(observations)} if (
+            options.keys() >= _OPTIONS.keys()
+            and all(_is_option(name, options[name]) for name in _OPTIONS)
+            and all(map(_are_moments, [rewards, *observations.values()]))
+            and rewards[0].shape == ()
+        ):
+            return Statistics({name: options[name] for name in _OPTIONS}, rewards, observations)
+    raise ValueError("not as save() writes them")
+
+
+def _are_moments(value: Any) -> bool:
+    match value:
+        case (np.ndarray() as mean, np.ndarray() as var, float(count)):
+            return mean.shape == var.shape and mean.dtype == var.dtype == np.float64 and count > 0
+    return False
 
 
 def _is_option(name: str, value: Any) -> bool:

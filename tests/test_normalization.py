@@ -342,6 +342,8 @@ def rewritten(source, target, **changed):
         {"json": lambda text: text.replace(b'{"array": 1}', b'{"array": 2}')},
         {"json": lambda text: text.replace(b'"clip_obs": 10.0', b'"clip_obs": true')},
         {"json": lambda text: text.replace(b'"norm_obs_keys": null', b'"norm_obs_keys": [[1]]')},
+        {"json": lambda _: b'{"dict": {"options": {"scalar": ["f8", 1]}}}'},
+        {"json": lambda text: text.replace(b'"rewards": ', b'"rewards": 1, "": ')},
         {"json": lambda text: text + b" " * 2**20},
         {"npz": lambda _: b""},
         {"npz": lambda content: content[: len(content) // 2]},
