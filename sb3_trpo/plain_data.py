@@ -65,7 +65,7 @@ def unpack(packed: Packed) -> Any:
         return _decoded(json.loads(packed.json), _arrays_in(packed.npz))
     except (
         ValueError,  # of UTF-8, JSON, NumPy's headers
-        KeyError,
+        LookupError,
         TypeError,
         AttributeError,
         OverflowError,  # of a number that its type cannot hold
@@ -138,7 +138,10 @@ def _decoded(encoded: Any, arrays: dict[str, np.ndarray]) -> Any:
         _check_kind(dtype)
         if not isinstance(content[1], (bool, int, float)):
             raise TypeError(f"no number: {content[1]!r:.100}")
-        return dtype.type(content[1])
+        scalar = dtype.type(content[1])
+        if dtype.kind in "iu" and scalar != content[1]:  # NumPy 1 wraps around
+            raise OverflowError(f"no {dtype}: {content[1]!r:.100}")
+        return scalar
     if kind == "tuple":
         return tuple(_decoded(item, arrays) for item in content)
     if kind == "dict":

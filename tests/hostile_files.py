@@ -284,7 +284,7 @@ def _calls_of_calls(n):
 
 def _arrays_and_spaces():
     float32 = np.dtype("f4")
-    make = np._core.numeric._frombuffer
+    make = (np._core if hasattr(np, "_core") else np.core).numeric._frombuffer
     for name, arguments, message in (
         ("shape", (b"\0" * 8, float32, (10**12,), "C"), "of shape (1000000000000,) has 8 bytes"),
         ("negative shape", (b"", float32, (-1, 0), "C"), "an array of that shape"),

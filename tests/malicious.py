@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch as th
 from gymnasium import spaces
+from numpy.f2py import crackfortran
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
@@ -143,7 +144,7 @@ def made_by_calls(canary):
             "array of objects": np.array([system, system], dtype=object),
             "structured array of objects": np.array([(1, system)], dtype=[("a", "i4"), ("b", "O")]),
             "numpy.testing": Calls(np.testing._private.utils.runstring, code, {}),
-            "numpy.f2py": Calls(np.f2py.crackfortran.myeval, code),
+            "numpy.f2py": Calls(crackfortran.myeval, code),
         },
     }
 

@@ -71,7 +71,8 @@ def recurrent():
 
 def test_pickle_by_itself_is_read_too(path, capsys):
     printed = printed_of(path, pickle.dumps({"mean": np.zeros(3)}), capsys, code=1)
-    assert "numpy._core.multiarray._reconstruct" in printed
+    maker = np.zeros(3).__reduce__()[0]  # NumPy 1 has it elsewhere
+    assert f"{maker.__module__}._reconstruct" in printed
     assert "a pickle by itself is not loaded" in printed
 
 

@@ -121,6 +121,7 @@ GOOD = pack([np.zeros(3)])
         Packed(b'{"array": 0, "dict": {}}', GOOD.npz),
         Packed(b"{}", GOOD.npz),
         Packed(b'{"scalar": ["O", 1]}', GOOD.npz),
+        Packed(b'{"scalar": []}', GOOD.npz),
         Packed(b'{"scalar": ["nothing", 1]}', GOOD.npz),
         Packed(b'{"scalar": 3}', GOOD.npz),
         Packed(b'{"scalar": ["i1", 3000]}', GOOD.npz),

@@ -178,11 +178,18 @@ class WorkerAccess(EnvAccess):
 
     def set_counters(self, counters: Sequence[dict[str, Any]]) -> None:
         """Set the attributes of the environments' Monitors, wherever among the wrappers."""
-        # set_attr would add them to the outermost wrapper, in front of those of the Monitor.
-        if self._have_monitors() and self._base.has_attr("set_wrapper_attr"):
-            for index, wanted in enumerate(counters):
-                for name in _COUNTERS & wanted.keys():
+        if not self._have_monitors():
+            return
+        has_setter = self._base.has_attr("set_wrapper_attr")  # since gymnasium 1.0
+        # Before, set_attr adds them to the outermost wrapper, in front of those of the Monitor.
+        if not has_setter and set(self._base.env_method("class_name")) != {Monitor.__name__}:
+            return
+        for index, wanted in enumerate(counters):
+            for name in _COUNTERS & wanted.keys():
+                if has_setter:
                     self._base.env_method("set_wrapper_attr", name, wanted[name], indices=index)
+                else:
+                    self._base.set_attr(name, wanted[name], indices=index)
 
     def _have_monitors(self) -> bool:
         return all(self._base.env_is_wrapped(Monitor))
