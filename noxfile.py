@@ -64,7 +64,7 @@ def wheel(session: nox.Session) -> None:
     run_tests(session)
 
 
-# What needs rl_zoo3, EnvPool, ONNX, Sphinx's parser or the MuJoCo tasks, and with them newer versions.
+# Needs rl_zoo3, EnvPool, ONNX, Sphinx's parser or the MuJoCo tasks, and with them newer versions.
 NEWER = [
     "tests/benchmarks",
     "tests/test_zoo.py",
