@@ -36,7 +36,15 @@ def _space(builder: Builder, call: Made) -> Space:
     try:
         builder.copy(sum(x.nbytes for x in attributes.values() if isinstance(x, np.ndarray)))
         space = _CONSTRUCTORS[kind](attributes)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    # gymnasium < 1.0 asserts where later versions raise.
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        OverflowError,
+        AssertionError,
+    ) as error:
         raise Refused(f"a {kind} space of these numbers is not one: {reason(error)}") from error
     if generator is not None:
         space._np_random = generator
@@ -106,6 +114,8 @@ def _box(attributes: dict[str, Any]) -> Space:
     shape = attributes.get("_shape", low.shape)
     if not low.shape == high.shape == shape:
         raise ValueError("its bounds have other shapes than itself")
+    if not np.all(low <= high):  # NaN, too, which gymnasium < 1.0 takes
+        raise ValueError("its bounds are not in order")
     return spaces.Box(low, high, dtype=_dtype_of(attributes, low.dtype))
 
 
