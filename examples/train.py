@@ -3,7 +3,7 @@ Train TRPO on a gymnasium task, evaluate it, and say where everything lies.
 
     python examples/train.py --env HalfCheetah-v5 --steps 200000 --seed 0
 
-With --resume go on from the newest checkpoint, if there is one.
+With --resume go on from the newest checkpoint, if there is one, to the --steps of its first start.
 """
 
 import argparse
