@@ -63,7 +63,7 @@ def main() -> None:
         options.env,
         n_envs=n_envs,
         seed=options.seed,
-        monitor_dir=str(folder / "monitor"),  # episodes, for python -m sb3_trpo.report
+        monitor_dir=str(folder),  # episodes, for python -m sb3_trpo.report
         monitor_kwargs={"override_existing": not options.resume},
     )
     checkpoints = folder / "checkpoints"
