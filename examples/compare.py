@@ -39,16 +39,13 @@ class Returns(BaseCallback):
 
 
 def curve(algorithm: str, env_id: str, steps: int, seed: int, grid: np.ndarray) -> np.ndarray:
-    """Mean return of the episodes between two points of a grid of timesteps, NaN where none."""
+    """Mean return of the last 20 episodes at the points of a grid of timesteps; NaN: none yet."""
     seen = Returns()
     env = make_vec_env(env_id, n_envs=4, seed=seed)
     model = ALGORITHMS[algorithm]("MlpPolicy", env, seed=seed, device="cpu")
     model.learn(steps, callback=seen)
-    places = np.digitize(seen.steps, grid)
-    returns = np.array(seen.returns)
-    means = [
-        returns[places == i].mean() if (places == i).any() else np.nan for i in range(len(grid))
-    ]
+    ended = np.searchsorted(seen.steps, grid, side="right")
+    means = [np.mean(seen.returns[max(0, n - 20) : n]) if n else np.nan for n in ended]
     return np.array(means)
 
 
@@ -65,14 +62,20 @@ def main() -> None:
     grid = np.linspace(0, options.steps, 31)[1:]
     figure, axis = plt.subplots(figsize=(6, 4), constrained_layout=True)
     for algorithm in ALGORITHMS:
-        curves = [
-            curve(algorithm, options.env, options.steps, seed, grid)
-            for seed in range(options.seeds)
-        ]
-        mean = np.nanmean(curves, axis=0)
-        print(f"{algorithm}: {mean[~np.isnan(mean)][-1]:.1f}")
-        axis.plot(grid, mean, label=algorithm)
-        axis.fill_between(grid, np.nanmin(curves, axis=0), np.nanmax(curves, axis=0), alpha=0.2)
+        curves = np.array(
+            [
+                curve(algorithm, options.env, options.steps, seed, grid)
+                for seed in range(options.seeds)
+            ]
+        )
+        known = ~np.isnan(curves).any(axis=0)  # from where each seed has ended an episode
+        if not known.any():
+            parser.error(f"no episode of {options.env} ends within {options.steps} steps")
+        curves = curves[:, known]
+        mean = curves.mean(axis=0)
+        print(f"{algorithm}: {mean[-1]:.1f}")
+        axis.plot(grid[known], mean, label=algorithm)
+        axis.fill_between(grid[known], curves.min(axis=0), curves.max(axis=0), alpha=0.2)
     axis.set(xlabel="timesteps", ylabel="return", title=options.env)
     axis.legend()
     figure.savefig(options.out, dpi=110)

@@ -5,7 +5,7 @@ Search for TRPO's hyperparameters with Optuna: each trial trains, and bad ones a
     python examples/hyperparameter_search.py --env CartPole-v1 --steps 20000 --trials 20
 
 Ended and started again with the same --storage, the search goes on. For rl_zoo3's search with our
-sampler see the README: python -m sb3_trpo.zoo train --algo trpo --env CartPole-v1 -optimize.
+sampler see docs/howto/zoo.md: python -m sb3_trpo.zoo train --algo trpo --env CartPole-v1 -optimize.
 """
 
 import argparse

@@ -30,10 +30,11 @@ def main() -> None:
         model = TRPO.load(path, env, trusted=False)
         print("loaded as it is", end=": ")
     except ValueError as refusal:
-        # It says of each thing what to pass instead. Here: a schedule that is a function.
+        # It says of each thing what to pass instead. Here: schedules that are functions.
         print(refusal, file=sys.stderr)
-        model = TRPO.load(path, env, trusted=False, custom_objects={"learning_rate": 1e-3})
-        print("loaded with a rate of our own", end=": ")
+        ours = {"learning_rate": 1e-3, "target_kl": 0.01}
+        model = TRPO.load(path, env, trusted=False, custom_objects=ours)
+        print("loaded with settings of our own", end=": ")
     mean, std = evaluate_policy(model, env, n_eval_episodes=20)
     print(f"{mean:.0f} ± {std:.0f}")
 

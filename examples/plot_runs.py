@@ -1,7 +1,7 @@
 """
 Plot the training return of finished runs of ``train.py`` over steps, one line a run.
 
-    python examples/plot_runs.py runs/HalfCheetah-v5-seed* --out docs/halfcheetah.png
+    python examples/plot_runs.py runs/HalfCheetah-v5-seed* --out halfcheetah.png
 """
 
 import argparse
@@ -27,7 +27,10 @@ def main() -> None:
         ("train/kl_utilization", "realised KL / target_kl"),
     )
     for run in options.runs:
-        log = EventAccumulator(str(sorted(run.glob("tensorboard/TRPO_*"))[-1]))
+        logs = list(run.glob("tensorboard/TRPO_*"))
+        if not logs:
+            parser.error(f"{run} holds no tensorboard/TRPO_*, as train.py leaves it")
+        log = EventAccumulator(str(max(logs, key=lambda folder: folder.stat().st_mtime)))
         log.Reload()
         for axis, (key, label) in zip(axes, panels, strict=True):
             events = log.Scalars(key)
@@ -37,6 +40,7 @@ def main() -> None:
     axes[1].set_ylim(0, 1.05)
     axes[0].legend(fontsize="small")
     figure.savefig(options.out, dpi=110)
+    print(options.out)
 
 
 if __name__ == "__main__":

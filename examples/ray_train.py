@@ -1,7 +1,7 @@
 """
 Train as examples/distributed.py does, with processes that Ray Train starts.
 
-    pip install "sb3_trpo[mujoco,extra,ray]"
+    pip install ".[mujoco,extra,ray]"
     python examples/ray_train.py --workers 2
 
 On a cluster: run it on the head node. The folder of --out must be shared by all nodes.

@@ -3,7 +3,7 @@ Train TRPO on a gymnasium task, evaluate it, and say where everything lies.
 
     python examples/train.py --env HalfCheetah-v5 --steps 200000 --seed 0
 
-With --resume go on from the newest checkpoint, if there is one.
+With --resume go on from the newest checkpoint, if there is one, to the --steps of its first start.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def main() -> None:
         options.env,
         n_envs=n_envs,
         seed=options.seed,
-        monitor_dir=str(folder / "monitor"),  # episodes, for python -m sb3_trpo.report
+        monitor_dir=str(folder),  # episodes, for python -m sb3_trpo.report
         monitor_kwargs={"override_existing": not options.resume},
     )
     checkpoints = folder / "checkpoints"

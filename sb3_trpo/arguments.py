@@ -225,7 +225,9 @@ def check_policy(
         )
     takes_states = "lstm_states" in inspect.signature(policy_class.forward).parameters
     if base is ActorCriticPolicy and takes_states:  # sb3_contrib's recurrent ones inherit from it
-        raise ValueError(f"policy must have no recurrent state, got {policy!r}")
+        raise ValueError(
+            f"policy must have no recurrent state (RecurrentTRPO takes one), got {policy!r}"
+        )
     return policy_class
 
 

@@ -1,8 +1,9 @@
 """Which arguments methods and functions accept beside the hyperparameters."""
 
+import inspect
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Real
 from typing import Any
@@ -176,3 +177,27 @@ def check_load(path: Any, env: Any, device: th.device | str, **given: Any) -> No
         check_env(env)
     check_device(device)
     check_given(**given)
+
+
+def check_replacements(
+    given: Mapping[str, Any], header: Mapping[str, Any], algorithm: type
+) -> None:
+    """
+    Refuse a misspelt argument of ``load``, for SB3 makes an attribute of any.
+
+    With ``trust=False`` a stranger's file would be loaded with trust.
+
+    :param given: further keyword arguments of ``load``
+    :param header: attributes of the file
+    :param algorithm: class of the model
+    :raises ValueError: one is neither an attribute of the file nor an argument of the constructor
+    """
+    constructors = [
+        vars(base)["__init__"] for base in algorithm.__mro__ if "__init__" in vars(base)
+    ]
+    arguments = {name for each in constructors for name in inspect.signature(each).parameters}
+    for name in sorted(given.keys() - header.keys() - arguments):
+        raise ValueError(
+            f"{name} must be an argument of load() or an attribute of the file, got "
+            f"{name}={given[name]!r}"
+        )

@@ -65,6 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             file = read_model_file(raw, Vouched(()), frozenset())
             lines, refusals = [*_lines(file)], _refusals(file, path)
+    except FileNotFoundError:  # its text has SB3's second try, model.zip.zip
+        print(f"{path} cannot be read: there is no such file", file=sys.stderr)
+        return 1
     except (Refused, OSError) as error:
         print(f"{path} cannot be read: {printable(error, _LONGEST)}", file=sys.stderr)
         return 1

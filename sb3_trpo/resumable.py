@@ -87,6 +87,8 @@ class ResumableAlgorithm(StoredAlgorithm):
             reset_num_timesteps=reset_num_timesteps,
             progress_bar=progress_bar,
         )
+        if self.env is None:
+            raise ValueError("env must be given to load() or set_env() before learn(), got None")
         self._call = LearnCall(log_interval, tb_log_name)
         if self._continuation is not None and reset_num_timesteps:
             warnings.warn(

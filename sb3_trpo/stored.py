@@ -8,7 +8,13 @@ from typing import Any, TypeVar, cast
 import torch as th
 from stable_baselines3.common.type_aliases import GymEnv
 
-from sb3_trpo.call_arguments import check_file, check_given, check_load, env_named
+from sb3_trpo.call_arguments import (
+    check_file,
+    check_given,
+    check_load,
+    check_replacements,
+    env_named,
+)
 from sb3_trpo.checked_algorithm import CheckedAlgorithm
 from sb3_trpo.distributed import Processes
 from sb3_trpo.normalization import append_statistics, warn_of_normalization
@@ -95,7 +101,7 @@ class StoredAlgorithm(CheckedAlgorithm):
             gives, they are called with
         :return: a new model
         :raises ValueError: the file is damaged, not TRPO's, or holds what ``trusted=False``
-            refuses, or an attribute is out of range
+            refuses, or an attribute is out of range or unknown
         """
         check_load(
             *(path, env, device),
@@ -114,6 +120,7 @@ class StoredAlgorithm(CheckedAlgorithm):
             raise ValueError(f"allow must be empty with trusted=True, got {allow!r}")
         header = read_header(path)
         check_is_trpo(header, path)
+        check_replacements(kwargs, header, cls)
         warn_of_normalization(header, path, env)
         if "policy_kwargs" in kwargs:
             given = kwargs["policy_kwargs"]

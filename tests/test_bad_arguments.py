@@ -62,6 +62,20 @@ def test_hyperparameter_is_refused_on_load_as_well(name):
         refused(TRPO.load, arguments, name)
 
 
+@pytest.mark.parametrize("trusted", [True, False])
+@pytest.mark.parametrize("misspelt", [{"trust": False}, {"target_kll": 0.1}])
+def test_misspelt_argument_of_load_is_refused(trusted, misspelt):
+    """SB3 would take trust=False for an attribute, and load a stranger's file with trust."""
+    arguments = {"path": io.BytesIO(saved()), "device": "cpu", "trusted": trusted}
+    refused(TRPO.load, {**arguments, **misspelt}, *misspelt)
+
+
+def test_learning_without_an_environment_is_refused():
+    model = TRPO.load(io.BytesIO(saved()), device="cpu", verbose=0)
+    with pytest.raises(ValueError, match="env must be given to load"):
+        model.learn(64)
+
+
 @pytest.mark.parametrize("chunk", bad_arguments_optim.CHUNKS)
 def test_chunk_whose_parts_do_not_fit_is_refused(chunk):
     call, right = bad_arguments_optim.step()

@@ -63,6 +63,7 @@ def test_zoo_lists_its_scripts(words, capsys):
     zoo = pytest.importorskip("sb3_trpo.zoo.__main__")
     complaint = complaint_of(zoo.main, words, capsys)
     assert all(script in complaint for script in (*zoo.SCRIPTS, *zoo.PLOTS))
+    assert all(f"no script {word!r}" in complaint for word in words[:1])
 
 
 def options_of(parser):

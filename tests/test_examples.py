@@ -21,7 +21,7 @@ SHORT = {
     "load_untrusted.py": (
         ["--steps", "512"],
         r"REFUSED with trusted=False:.*learning_rate: .*whose code is in the file.*"
-        r"loaded with a rate of our own: \d+ ± \d+",
+        r"loaded with settings of our own: \d+ ± \d+",
     ),
     "masked_actions.py": (["--steps", "512"], r"return: -[\d.]+ ± [\d.]+"),
     "memory.py": (["--steps", "1024"], r"with memory: +\d+ ± \d+"),
@@ -33,7 +33,7 @@ SHORT = {
 SLOW = {"compare.py", "hyperparameter_search.py"}
 ELSEWHERE = {
     "distributed.py": "test_distributed_example.py",
-    "plot_runs.py": "needs finished runs",
+    "plot_runs.py": "test_runs_of_the_example_are_plotted",
     "ray_train.py": "needs Ray",
 }
 
@@ -45,6 +45,15 @@ def test_example_runs(name, tmp_path):
     arguments, prints = SHORT[name]
     printed = output_of(EXAMPLES / name, *arguments, cwd=tmp_path)
     assert re.search(prints, printed, re.DOTALL), printed
+
+
+@pytest.mark.slow
+def test_runs_of_the_example_are_plotted(tmp_path):
+    train = EXAMPLES / "train.py"
+    output_of(train, "--env", "CartPole-v1", "--steps", "1500", cwd=tmp_path)
+    plot = [EXAMPLES / "plot_runs.py", "runs/CartPole-v1-seed0", "--out", "runs.png"]
+    assert output_of(*plot, cwd=tmp_path).split() == ["runs.png"]
+    assert (tmp_path / "runs.png").stat().st_size > 10_000
 
 
 def test_every_example_is_run_or_says_why_not():

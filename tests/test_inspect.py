@@ -77,5 +77,5 @@ def test_pickle_by_itself_is_read_too(path, capsys):
 
 
 def test_file_that_is_not_there(tmp_path, capsys):
-    assert main([str(tmp_path / "nothing")]) == 1
-    assert "cannot be read" in capsys.readouterr().err
+    assert main([str(tmp_path / "nothing.zip")]) == 1
+    assert "nothing.zip cannot be read: there is no such file" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """A run: all that its folder says, in one place."""
 
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -60,6 +61,13 @@ class Run:
         return plain_number(self.hyperparameters.get(name))
 
     @property
+    def has_figures(self) -> bool:
+        """Whether there is anything to draw."""
+        return bool(self.log.series) or (
+            self.episodes is not None and len(self.episodes.returns) > 0
+        )
+
+    @property
     def environment(self) -> str:
         """Id of the task; empty if no file says."""
         known = self.hyperparameters.get("environment", "")
@@ -70,21 +78,33 @@ def read_runs(folders: Sequence[str | Path]) -> list[Run]:
     """
     Read the runs in some folders.
 
+    Where a folder holds several, one that ended before its first row is left out, with a warning.
+
     :param folders: each a run or several
     :return: the runs, each once
     :raises ValueError: a folder does not exist, or holds no log, or none that can be read
     """
-    found = find_runs([Path(folder) for folder in folders])
-    names = labels([files.folder for files in found])
-    runs = [_read(files, name) for files, name in zip(found, names, strict=True)]
-    for run in runs:
-        if not run.log.series and (run.episodes is None or not len(run.episodes.returns)):
-            reasons = "; ".join(run.notes) or "they are empty"
-            raise ValueError(f"{run.folder} holds logs without a single figure: {reasons}")
-    return runs
+    paths = [Path(folder) for folder in folders]
+    found = [_read(files) for files in find_runs(paths)]
+    runs = [run for run in found if run.has_figures]
+    for run in found:
+        if not run.has_figures:
+            _leave_out(run, runs, paths)
+    names = labels([run.folder for run in runs])
+    return [replace(run, name=name) for run, name in zip(runs, names, strict=True)]
 
 
-def _read(files: RunFiles, name: str) -> Run:
+def _leave_out(empty: Run, runs: Sequence[Run], paths: Sequence[Path]) -> None:
+    """Warn of a run that ended before its first row; raise if its folder holds no other."""
+    reasons = "; ".join(empty.notes) or "they are empty"
+    message = f"{empty.folder} holds logs without a single figure: {reasons}"
+    around = [path for path in paths if empty.folder.is_relative_to(path)]
+    if not any(run.folder.is_relative_to(path) for run in runs for path in around):
+        raise ValueError(message)
+    warnings.warn(f"{message}; it is left out", stacklevel=4)
+
+
+def _read(files: RunFiles) -> Run:
     log = Log()
     if files.progress is not None:
         log = read_progress(files.progress)
@@ -103,7 +123,7 @@ def _read(files: RunFiles, name: str) -> Run:
         **read_hyperparameters(files.models, files.settings, notes),
     }
     return Run(
-        name=name,
+        name="",
         folder=files.folder,
         algorithm=_algorithm(hyperparameters, log),
         log=log,

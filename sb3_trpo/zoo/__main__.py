@@ -38,7 +38,10 @@ def main(arguments: list[str]) -> None:
     """
     if not arguments or arguments[0] not in (*SCRIPTS, *PLOTS):
         print(f"{__doc__}\nThe scripts: {', '.join([*SCRIPTS, *PLOTS])}", file=sys.stderr)
-        raise SystemExit(0 if arguments[:1] in (["-h"], ["--help"]) else 2)
+        if not arguments or arguments[0] in ("-h", "--help"):
+            raise SystemExit(0 if arguments else 2)
+        print(f"\npython -m sb3_trpo.zoo: error: no script {arguments[0]!r}", file=sys.stderr)
+        raise SystemExit(2)
     script, *rest = arguments
     if script == "train":
         rest = with_our_hyperparameters(rest)

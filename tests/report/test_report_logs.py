@@ -256,6 +256,18 @@ def test_folder_without_a_figure_is_named(tmp_path, files, message):
     assert str(folder) in str(error.value)
 
 
+def test_run_without_a_figure_is_left_out_where_there_are_others(log_rows, tmp_path):
+    """A training that failed at once, or a search of rl_zoo3, must not cost the page of others."""
+    log_rows([{"train/kl_utilization": 0.9}], tmp_path / "good")
+    (tmp_path / "ended").mkdir()
+    (tmp_path / "ended" / "progress.csv").touch()
+    with pytest.warns(UserWarning, match="ended holds logs without a single figure.*left out"):
+        (run,) = read_runs([tmp_path])
+    assert run.name == "good"
+    with pytest.raises(ValueError, match="ended holds logs without a single figure"):
+        read_runs([tmp_path / "good", tmp_path / "ended"])
+
+
 def test_missing_folder_is_named(tmp_path):
     with pytest.raises(ValueError, match="nowhere is not a folder"):
         read_runs([tmp_path / "nowhere"])
