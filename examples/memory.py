@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.utils import LinearSchedule
 
 from sb3_trpo import TRPO, RecurrentTRPO
 
@@ -34,7 +35,7 @@ def main() -> None:
 
     env = make_vec_env(WithoutVelocities, n_envs=8, seed=0)
     arguments = {"n_steps": 128, "gamma": 0.98, "seed": 0, "device": "cpu"}
-    arguments["target_kl"] = lambda progress: 0.001 + 0.02 * progress
+    arguments["target_kl"] = LinearSchedule(0.021, 0.001, 1.0)
     plain = TRPO("MlpPolicy", env, **arguments).learn(options.steps)
     mean, std = evaluate_policy(plain, env, n_eval_episodes=20)
     print(f"without memory: {mean:.0f} ± {std:.0f}")

@@ -16,6 +16,7 @@ import torch as th
 from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecNormalize
 
 from sb3_trpo import TRPO
@@ -27,7 +28,7 @@ def continuous_settings() -> tuple[int, dict[str, Any]]:
     return 4, {
         "n_steps": 512,
         "target_kl": 0.04,
-        "learning_rate": lambda progress: 1e-3 * progress,
+        "learning_rate": LinearSchedule(1e-3, 0.0, 1.0),
         "policy_kwargs": {"log_std_init": -0.5},
     }
 
@@ -40,8 +41,8 @@ def discrete_settings() -> tuple[int, dict[str, Any]]:
         "gamma": 0.98,
         "cg_damping": 0.01,
         "n_critic_updates": 20,
-        "target_kl": lambda progress: 0.001 + 0.03 * progress,
-        "learning_rate": lambda progress: 2e-3 * progress,
+        "target_kl": LinearSchedule(0.031, 0.001, 1.0),
+        "learning_rate": LinearSchedule(2e-3, 0.0, 1.0),
     }
 
 
