@@ -8,6 +8,7 @@ With --resume go on from the newest checkpoint, if there is one, to the --steps 
 
 import argparse
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,9 @@ def main() -> None:
         monitor_kwargs={"override_existing": not options.resume},
     )
     checkpoints = folder / "checkpoints"
-    if not options.resume:
-        shutil.rmtree(checkpoints, ignore_errors=True)  # of an earlier run
+    if not options.resume:  # no result of an earlier run stays beside those of this one
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        (folder / "model.zip").unlink(missing_ok=True)
     saving = TrainingCheckpoint(5 * settings["n_steps"], checkpoints)  # every fifth update
     if newest_checkpoint(checkpoints):
         model = resume(checkpoints, env, device="cpu")
@@ -100,4 +102,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("Stopped. The same with --resume (make train RESUME=1) goes on.")

@@ -24,10 +24,12 @@ def test_make_passes_resume_on():
 
 
 @pytest.mark.slow
-def test_killed_training_goes_on_where_it_was(tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_killed_training_goes_on_where_it_was(how, tmp_path):
     options = ["--env", "Pendulum-v1", "--steps", "30720"]
     folder = tmp_path / "runs" / "Pendulum-v1-seed0"
-    first = subprocess.Popen([sys.executable, EXAMPLE, *options], cwd=tmp_path)
+    command = [sys.executable, EXAMPLE, *options]
+    first = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     try:
         end = time.monotonic() + PATIENCE_S
         while not list(folder.glob("checkpoints/0*")):
@@ -35,8 +37,9 @@ def test_killed_training_goes_on_where_it_was(tmp_path):
             assert time.monotonic() < end
             time.sleep(0.05)
     finally:
-        first.send_signal(signal.SIGKILL)
-        first.wait()
+        first.send_signal(how)
+        complaint = first.communicate(timeout=PATIENCE_S)[1]
+    assert ("Stopped. The same with --resume" in complaint) is (how is signal.SIGINT)
     assert not (folder / "model.zip").exists()
     written = sorted(folder.glob("checkpoints/0*"))[-1].name
 
