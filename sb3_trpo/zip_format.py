@@ -30,8 +30,13 @@ def read_header(path: ZipPath) -> dict[str, Any]:
     :raises ValueError: it is damaged, or no zip of a model
     """
     with _whole_zip(path) as archive:
-        if "data" not in archive.namelist():  # cut off, it may look like a zip that was inside
-            raise ValueError("it has no entry 'data'")
+        names = archive.namelist()
+        # Cut off, it may look like a zip that was inside; a flipped bit may shorten the list.
+        for name in ("data", "policy.pth"):
+            if name not in names:
+                raise ValueError(f"it has no entry {name!r}")
+        if not any(name.endswith("optimizer.pth") for name in names):
+            raise ValueError("it has no entry of an optimiser")
         header = json.loads(archive.read("data"))
         if not isinstance(header, dict):
             raise ValueError("its entry 'data' is no JSON of attributes")

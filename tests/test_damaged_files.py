@@ -6,7 +6,7 @@ import pytest
 import torch as th
 
 from sb3_trpo import TRPO
-from tests.model_files import attributes_of, small_model, whole_file
+from tests.model_files import attributes_of, small_model, whole_file, with_entries
 from tests.test_interop import quietly
 
 
@@ -43,6 +43,15 @@ def test_truncated_files_are_refused(trusted, tmp_path):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"model\.zip (is|cannot be loaded: it is) damaged"):
             TRPO.load(path, device="cpu", trusted=trusted)
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+@pytest.mark.parametrize("name", ["data", "policy.pth", "policy.optimizer.pth"])
+def test_file_without_an_entry_is_refused(name, trusted, tmp_path):
+    path = tmp_path / "model.zip"
+    path.write_bytes(with_entries(**{name: None}))
+    with pytest.raises(ValueError, match=r"model\.zip (is damaged|cannot be loaded: it)"):
+        TRPO.load(path, device="cpu", trusted=trusted)
 
 
 @pytest.mark.parametrize("trusted", [True, False])
