@@ -15,8 +15,8 @@ def outcome_of(job):
     """Run a job in a process of its own; its exit status, or minus the signal that ended it."""
     pid = os.fork()
     if pid == 0:
-        # What earlier tests left behind is not this process's to finalise: a pool of threads, say,
-        # whose threads it does not have. Its collector crashed on such once.
+        # What earlier tests left behind is not this process's to finalise, for the threads of it
+        # are not here: a pool of EnvPool's crashes then, a group of gloo's waits for ever.
         gc.freeze()
         try:
             job()
