@@ -64,8 +64,8 @@ def wheel(session: nox.Session) -> None:
     run_tests(session)
 
 
-# Needs rl_zoo3, EnvPool, ONNX, Sphinx's parser or the MuJoCo tasks, and with them newer versions.
-NEWER = [
+# The first need rl_zoo3, EnvPool, ONNX, Sphinx's parser or the MuJoCo tasks: newer versions.
+LEFT_OUT = [
     "tests/benchmarks",
     "tests/test_zoo.py",
     "tests/test_export.py",
@@ -84,7 +84,7 @@ def oldest(session: nox.Session) -> None:
     tools = [name for name in EXTRAS["tests"] if not name.startswith("sb3_trpo")]
     session.install(".[extra,contrib]", "matplotlib", *tools, *lower_bounds())
     run_tests(
-        session, *(f"{'--deselect' if '::' in name else '--ignore'}={name}" for name in NEWER)
+        session, *(f"{'--deselect' if '::' in name else '--ignore'}={name}" for name in LEFT_OUT)
     )
 
 

@@ -105,4 +105,4 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("Stopped. The same with --resume (make train RESUME=1) goes on.")
+        sys.exit("Stopped. The same with --resume goes on from the newest checkpoint, if any.")

@@ -190,14 +190,14 @@ def check_replacements(
     :param given: further keyword arguments of ``load``
     :param header: attributes of the file
     :param algorithm: class of the model
-    :raises ValueError: one is neither an attribute of the file nor an argument of the constructor
+    :raises ValueError: one is neither an attribute of the file nor of the class nor an argument of
+        a constructor
     """
-    constructors = [
-        vars(base)["__init__"] for base in algorithm.__mro__ if "__init__" in vars(base)
-    ]
+    constructors = [base.__init__ for base in algorithm.__mro__]  # type: ignore[misc]  # of classes
     arguments = {name for each in constructors for name in inspect.signature(each).parameters}
-    for name in sorted(given.keys() - header.keys() - arguments):
+    of_class = {name for name in given if hasattr(algorithm, name)}  # excluded from files, say
+    for name in sorted(given.keys() - header.keys() - arguments - of_class):
         raise ValueError(
-            f"{name} must be an argument of load() or an attribute of the file, got "
-            f"{name}={given[name]!r}"
+            f"{name} must be an argument of load() or an attribute of the file or of "
+            f"{algorithm.__name__}, got {name}={given[name]!r}"
         )

@@ -85,7 +85,7 @@ class StoredAlgorithm(CheckedAlgorithm):
         The zip holds pickled objects, and the default does what SB3 does: it unpickles them, which
         runs whatever code the author of the file put there. Load a stranger's file with
         ``trusted=False``. Further keyword arguments replace attributes of the file
-        (``n_steps=512``).
+        (``n_steps=512``), or give those that ``save`` left out, where the class has them.
 
         :param path: of the zip, or an open file
         :param env: to go on learning in; None: for predictions
@@ -125,10 +125,15 @@ class StoredAlgorithm(CheckedAlgorithm):
         if "policy_kwargs" in kwargs:
             given = kwargs["policy_kwargs"]
             kwargs["policy_kwargs"] = stored_policy_kwargs(path, given, custom_objects)
-        with env_named():
-            model = super().load(
-                path, env, device, custom_objects, print_system_info, force_reset, **kwargs
-            )
+        try:
+            with env_named():
+                model = super().load(
+                    path, env, device, custom_objects, print_system_info, force_reset, **kwargs
+                )
+        except KeyError as error:  # SB3's, looking for the optimiser's state
+            if "policy.optimizer" not in error.args:
+                raise
+            raise ValueError(f"{path} is damaged: it has no policy.optimizer.pth") from error
         if was_written_by_contrib(header) and not {"target_kl", "cg_damping"} <= kwargs.keys():
             warn_of_units(model.action_space, header)
         return model

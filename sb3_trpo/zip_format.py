@@ -16,7 +16,7 @@ from gymnasium import spaces
 from stable_baselines3.common.save_util import load_from_zip_file, open_path
 
 from sb3_trpo.policies import with_separate_extractors
-from sb3_trpo.safe_loading.archive import READ_ERRORS
+from sb3_trpo.safe_loading.archive import READ_ERRORS, check_listed
 
 ZipPath = str | pathlib.Path | io.BufferedIOBase
 
@@ -31,12 +31,10 @@ def read_header(path: ZipPath) -> dict[str, Any]:
     """
     with _whole_zip(path) as archive:
         names = archive.namelist()
-        # Cut off, it may look like a zip that was inside; a flipped bit may shorten the list.
+        # Cut off, it may look like a zip that was inside.
         for name in ("data", "policy.pth"):
             if name not in names:
                 raise ValueError(f"it has no entry {name!r}")
-        if not any(name.endswith("optimizer.pth") for name in names):
-            raise ValueError("it has no entry of an optimiser")
         header = json.loads(archive.read("data"))
         if not isinstance(header, dict):
             raise ValueError("its entry 'data' is no JSON of attributes")
@@ -61,6 +59,7 @@ def _whole_zip(path: ZipPath) -> Iterator[zipfile.ZipFile]:
     position = file.tell()
     try:
         with zipfile.ZipFile(file) as archive:
+            check_listed(archive)
             damaged = archive.testzip()
             if damaged is not None:
                 raise ValueError(f"its entry {damaged!r} does not have its checksum")

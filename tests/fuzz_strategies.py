@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_trpo import TRPO, MaskableTRPO, RecurrentTRPO
-from sb3_trpo.normalization import _OPTIONS
+from sb3_trpo.normalizer_statistics import OPTIONS
 from sb3_trpo.safe_loading.allow_list import (
     _LISTED,
     ACTIVATIONS,
@@ -350,7 +350,7 @@ def other_statistics(draw):
     array = draw(ARRAYS)
     inside = {"array": draw(st.integers(-1, 3))}
     scalar = {"scalar": [draw(st.sampled_from(("i1", "f4", "O", "U9", "V0"))), draw(JSON)]}
-    options = st.sampled_from((*_OPTIONS, "options", "rewards", "observations"))
+    options = st.sampled_from((*OPTIONS, "options", "rewards", "observations"))
     found = {"dict": {"a": inside}}
     if draw(st.booleans()):
         found = json.loads(entries["vec_normalize.json"])

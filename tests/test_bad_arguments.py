@@ -9,6 +9,7 @@ from pathlib import Path
 
 import gymnasium as gym
 import pytest
+import sb3_contrib
 
 import sb3_trpo
 from sb3_trpo import TRPO
@@ -68,6 +69,41 @@ def test_misspelt_argument_of_load_is_refused(trusted, misspelt):
     """SB3 would take trust=False for an attribute, and load a stranger's file with trust."""
     arguments = {"path": io.BytesIO(saved()), "device": "cpu", "trusted": trusted}
     refused(TRPO.load, {**arguments, **misspelt}, *misspelt)
+
+
+class Taught(TRPO):
+    """With an attribute that files do not hold, and an optimiser that they do not either."""
+
+    teacher = None
+
+    def __init__(self, *args, pupil=None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.pupil = pupil
+
+    def _excluded_save_params(self):
+        return [*super()._excluded_save_params(), "teacher", "pupil"]
+
+    def _get_torch_save_params(self):
+        return ["policy"], []
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_attributes_of_a_subclass_are_taken_on_load(trusted):
+    file = io.BytesIO()
+    Taught("MlpPolicy", "CartPole-v1", n_steps=8, device="cpu").save(file)
+    given = {"teacher": "one", "pupil": "other", "seed": 3, "actor_batch_size": 4}
+    model = Taught.load(io.BytesIO(file.getvalue()), device="cpu", trusted=trusted, **given)
+    assert {name: getattr(model, name) for name in given} == given
+
+
+def test_new_arguments_replace_those_of_a_contrib_file():
+    file = io.BytesIO()
+    sb3_contrib.TRPO("MlpPolicy", "CartPole-v1", n_steps=8, batch_size=8, device="cpu").save(file)
+    given = {"match_kl": False, "actor_batch_size": 4, "target_kl": 0.1, "cg_damping": 0.1}
+    model = TRPO.load(io.BytesIO(file.getvalue()), device="cpu", **given)
+    assert {name: getattr(model, name) for name in given if name != "target_kl"} == {
+        name: value for name, value in given.items() if name != "target_kl"
+    }
 
 
 def test_learning_without_an_environment_is_refused():

@@ -29,7 +29,15 @@ def test_killed_training_goes_on_where_it_was(how, tmp_path):
     options = ["--env", "Pendulum-v1", "--steps", "30720"]
     folder = tmp_path / "runs" / "Pendulum-v1-seed0"
     command = [sys.executable, EXAMPLE, *options]
-    first = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    first = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        ),  # as in a shell
+    )
     try:
         end = time.monotonic() + PATIENCE_S
         while not list(folder.glob("checkpoints/0*")):
@@ -38,7 +46,10 @@ def test_killed_training_goes_on_where_it_was(how, tmp_path):
             time.sleep(0.05)
     finally:
         first.send_signal(how)
-        complaint = first.communicate(timeout=PATIENCE_S)[1]
+        try:
+            complaint = first.communicate(timeout=PATIENCE_S)[1]
+        finally:
+            first.kill()
     assert ("Stopped. The same with --resume" in complaint) is (how is signal.SIGINT)
     assert not (folder / "model.zip").exists()
     written = sorted(folder.glob("checkpoints/0*"))[-1].name

@@ -1,11 +1,16 @@
 """Damaged files: a ValueError that names the file and what is wrong, and nothing changed."""
 
+import io
 import random
+import struct
+import zipfile
 
 import pytest
 import torch as th
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_trpo import TRPO
+from sb3_trpo import TRPO, load_normalization
 from tests.model_files import attributes_of, small_model, whole_file, with_entries
 from tests.test_interop import quietly
 
@@ -72,6 +77,56 @@ def test_flipped_bits_are_noticed_or_without_meaning(trusted, reference, tmp_pat
         for name in attributes_of(whole_file()).keys() - {"lr_schedule"}:
             assert repr(vars(model)[name]) == repr(vars(reference)[name]), name
     assert n_refused > 150  # a date or an unused flag of the zip may be flipped
+
+
+CENTRAL_HEADER, END_OF_LIST = b"PK\x01\x02", b"PK\x05\x06"
+LENGTH_OF_EXTRA, LENGTH_OF_COMMENT = 30, 32
+
+
+def shortened(whole):
+    """One bit each in the lengths that say where the next entry of the zip's list begins."""
+    begin = whole.rindex(END_OF_LIST)
+    size, start = struct.unpack("<II", whole[begin + 12 : begin + 20])
+    assert start + size == begin
+    place = start
+    while place < begin:
+        for field in (LENGTH_OF_EXTRA, LENGTH_OF_COMMENT):
+            for bit in range(16):
+                at = place + field + bit // 8
+                yield whole[:at] + bytes([whole[at] ^ (1 << bit % 8)]) + whole[at + 1 :]
+        assert whole[place : place + 4] == CENTRAL_HEADER
+        place += 46 + sum(struct.unpack("<HHH", whole[place + 28 : place + 34]))
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_list_of_entries_that_is_cut_short_is_noticed(trusted, tmp_path):
+    """Python's zipfile does not; statistics would be missing without a word."""
+    path = tmp_path / "model.zip"
+    model = TRPO("MlpPolicy", VecNormalize(make_vec_env("CartPole-v1")), n_steps=8, device="cpu")
+    model.save(path)
+    whole, n_shorter = path.read_bytes(), 0
+    for content in shortened(whole):
+        path.write_bytes(content)
+        n_entries = n_entries_of(content)
+        n_shorter += 0 < n_entries < n_entries_of(whole)
+        for read in (
+            lambda: TRPO.load(path, device="cpu", trusted=trusted),
+            lambda: load_normalization(path, make_vec_env("CartPole-v1")),
+        ):
+            if n_entries == n_entries_of(whole):  # the last one's lengths: nothing follows
+                read()
+            else:
+                with pytest.raises(ValueError, match=r"model\.zip"):
+                    read()
+    assert n_shorter > 40  # for zipfile they are whole
+
+
+def n_entries_of(content):
+    """0: zipfile notices that something is wrong."""
+    try:
+        return len(zipfile.ZipFile(io.BytesIO(content)).namelist())
+    except zipfile.BadZipFile:
+        return 0
 
 
 def test_damaged_file_leaves_a_model_untouched(tmp_path, record_property):

@@ -117,10 +117,12 @@ def test_one_half_alone(options, tmp_path):
     found.step(np.zeros((N_ENVS, 2)))
 
 
-def test_parts_of_dict_observations(tmp_path):
-    env = VecNormalize(DummyVecEnv([Dictionary] * 2), norm_obs_keys=["place"])
+@pytest.mark.parametrize("keys", [["place"], ("place",)])
+def test_parts_of_dict_observations(keys, tmp_path):
+    env = VecNormalize(DummyVecEnv([Dictionary] * 2), norm_obs_keys=keys)
     model = saved(env, tmp_path / "model", "MultiInputPolicy")
     found = load_normalization(tmp_path / "model", DummyVecEnv([Dictionary] * 2))
+    model.env.norm_obs_keys = list(keys)
     assert_same_statistics(found, model.env)
     assert list(found.obs_rms) == ["place"]
 

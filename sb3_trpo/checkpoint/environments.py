@@ -18,7 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize, u
 from sb3_trpo.checkpoint.env_access import EnvAccess, States, vec_wrappers
 from sb3_trpo.checkpoint.random_states import common_states, same
 from sb3_trpo.checkpoint.reset_search import ResetSearch
-from sb3_trpo.normalization import running_observations
+from sb3_trpo.normalizer_statistics import running_observations
 from sb3_trpo.plain_data import is_plain
 
 

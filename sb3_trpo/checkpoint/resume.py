@@ -15,7 +15,8 @@ from sb3_trpo.checkpoint.files import Damaged, Stored, as_folder, newest, read_c
 from sb3_trpo.checkpoint.layout import MODEL, state_of
 from sb3_trpo.checkpoint.training_state import restore
 from sb3_trpo.distributed import Processes, processes
-from sb3_trpo.normalization import Statistics, normalised, read_statistics
+from sb3_trpo.normalization import normalised, read_statistics
+from sb3_trpo.normalizer_statistics import Statistics
 
 if TYPE_CHECKING:
     from sb3_trpo.trpo import TRPO

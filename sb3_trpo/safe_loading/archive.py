@@ -1,6 +1,7 @@
 """Zip files, read strictly: one meaning per file, and no more bytes than its size allows."""
 
 import io
+import os
 import re
 import stat
 import struct
@@ -8,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import IO, cast
 
 from sb3_trpo.safe_loading.limits import (
     MAX_HEADERS,
@@ -34,6 +36,9 @@ _NAME = re.compile(r"[A-Za-z0-9_.\-]+(/[A-Za-z0-9_.\-]+)*")
 _LOCAL_HEADER = struct.Struct("<26xHH")  # ends in the lengths of name and extra field
 _ENCRYPTED = 0x1
 _CENTRAL_HEADER = b"PK\x01\x02"
+_END = struct.Struct("<4s6xH10x")  # signature and number of entries
+_END_OF_LIST = b"PK\x05\x06"
+_SAID_ELSEWHERE = 0xFFFF  # the number, in files of the form for large ones
 
 
 def unpacked(raw: bytes, budget: Budget, *, max_entries: int) -> dict[str, bytes]:
@@ -55,6 +60,7 @@ def unpacked(raw: bytes, budget: Budget, *, max_entries: int) -> dict[str, bytes
         raise Refused(f"it has more than {MAX_HEADERS:,} entries")
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            check_listed(archive)
             entries = archive.infolist()
             _check_entries(entries, max_entries)
             budget.unpack(sum(entry.file_size for entry in entries))
@@ -64,6 +70,24 @@ def unpacked(raw: bytes, budget: Budget, *, max_entries: int) -> dict[str, bytes
         raise
     except READ_ERRORS as error:
         raise Refused(f"it is damaged: {printable(error)}") from error
+
+
+def check_listed(archive: zipfile.ZipFile) -> None:
+    """
+    Refuse a zip whose list of entries is cut short.
+
+    A flipped bit in the length of one entry's comment, say, takes the headers behind it for the
+    comment: they are gone without an error of zipfile's.
+
+    :param archive: open for reading
+    :raises ValueError: it lists fewer or more entries than its end says
+    """
+    file = cast(IO[bytes], archive.fp)
+    file.seek(-_END.size - len(archive.comment), os.SEEK_END)
+    signature, n_entries = _END.unpack(file.read(_END.size))
+    listed = len(archive.infolist())
+    if signature != _END_OF_LIST or n_entries not in (listed, _SAID_ELSEWHERE):
+        raise ValueError(f"it lists {listed} entries, and not as many as its end says")
 
 
 def packed(entries: dict[str, bytes]) -> bytes:

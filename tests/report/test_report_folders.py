@@ -28,8 +28,8 @@ def test_folder_of_the_example(tmp_path):
     assert once.name == "CartPole-v1-seed0"
     assert once.algorithm == "TRPO"
     assert once.hyperparameters["n_steps"] == "64"
-    line = "LinearSchedule(start=0.031, end=0.001, end_fraction=1)"
-    assert once.hyperparameters["target_kl"] == line
+    schedule = "LinearSchedule(start=0.031, end=0.001, end_fraction=1)"
+    assert once.hyperparameters["target_kl"] == schedule
     assert 'id="kl_utilization"' in page_of(Drawing([once]), "")
     run(*command, folder=tmp_path)
     first, second = read_runs([tmp_path / "runs"])
