@@ -23,6 +23,11 @@ def test_make_passes_resume_on():
         assert ("--resume" in done.stdout) is is_there
 
 
+def heed_ctrl_c():
+    """As in a shell: whoever runs the tests in the background may have them ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_killed_training_goes_on_where_it_was(how, tmp_path):
@@ -30,13 +35,7 @@ def test_killed_training_goes_on_where_it_was(how, tmp_path):
     folder = tmp_path / "runs" / "Pendulum-v1-seed0"
     command = [sys.executable, EXAMPLE, *options]
     first = subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.default_int_handler
-        ),  # as in a shell
+        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
     )
     try:
         end = time.monotonic() + PATIENCE_S

@@ -36,14 +36,13 @@ def _space(builder: Builder, call: Made) -> Space:
     try:
         builder.copy(sum(x.nbytes for x in attributes.values() if isinstance(x, np.ndarray)))
         space = _CONSTRUCTORS[kind](attributes)
-    # gymnasium < 1.0 asserts where later versions raise.
     except (
         KeyError,
         TypeError,
         ValueError,
         AttributeError,
         OverflowError,
-        AssertionError,
+        AssertionError,  # of gymnasium < 1.0
     ) as error:
         raise Refused(f"a {kind} space of these numbers is not one: {reason(error)}") from error
     if generator is not None:
