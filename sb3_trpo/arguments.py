@@ -75,6 +75,7 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("cg_relative_tolerance", lambda x: is_real(x) and 0 <= x < 1, "in [0, 1)"),
     ("match_kl", is_bool, "a bool"),
     ("actor_batch_size", lambda x: x is None or _whole(1)(x), "None or a whole number >= 1"),
+    ("center_td_errors", is_bool, "a bool"),
     ("distributed", is_bool, "a bool"),
 )
 

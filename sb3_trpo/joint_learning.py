@@ -31,6 +31,7 @@ _SAME = (
     "learning_rate",
     "target_kl",
     "match_kl",
+    "center_td_errors",
     "cg_max_steps",
     "cg_damping",
     "cg_relative_tolerance",

@@ -165,6 +165,7 @@ class MaskableTRPO(TRPO):
         cg_relative_tolerance: float = 1e-5,
         match_kl: bool = True,
         actor_batch_size: int | None = None,
+        center_td_errors: bool = False,
         distributed: bool = False,
     ) -> None:
         self._use_masking = True
@@ -198,6 +199,7 @@ class MaskableTRPO(TRPO):
             cg_relative_tolerance=cg_relative_tolerance,
             match_kl=match_kl,
             actor_batch_size=actor_batch_size,
+            center_td_errors=center_td_errors,
             distributed=distributed,
         )
 
@@ -259,9 +261,9 @@ class MaskableTRPO(TRPO):
         collect = MaskablePPO.collect_rollouts  # which asks no more of a model than there is here
         return collect(cast(Any, self), env, callback, rollout_buffer, n_steps, self._use_masking)
 
-    def _batch(self) -> MaskedBatch:
+    def _batch(self, buffer: RolloutBuffer) -> MaskedBatch:
         names = (*FIELDS, "action_masks")
-        fields = rollout_fields(self.rollout_buffer, self.device, names=names, bases=_BUFFERS)
+        fields = rollout_fields(buffer, self.device, names=names, bases=_BUFFERS)
         batch = whole_rollout(fields, self.action_space)
         return MaskedBatch(**vars(batch), action_masks=fields["action_masks"])
 

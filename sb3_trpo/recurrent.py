@@ -107,11 +107,11 @@ class RecurrentTRPO(TRPO):
         collect = RecurrentPPO.collect_rollouts  # which asks no more of a model than there is here
         return collect(cast(Any, self), env, callback, rollout_buffer, n_steps)
 
-    def _batch(self) -> SequenceBatch:
-        return self._rollout().cut()
+    def _batch(self, buffer: RolloutBuffer) -> SequenceBatch:
+        return self._rollout(buffer).cut()
 
-    def _rollout(self) -> Rollout:
-        buffer = cast(Any, self.rollout_buffer)
+    def _rollout(self, rollout_buffer: RolloutBuffer) -> Rollout:
+        buffer = cast(Any, rollout_buffer)
         if buffer.generator_ready:
             raise ValueError("the rollout buffer must not have been sampled from before the update")
 

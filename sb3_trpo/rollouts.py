@@ -26,6 +26,7 @@ from sb3_trpo.finite_observations import check_finite, check_terminal
 from sb3_trpo.mlp import MlpPass, PlainMlp, flat_observations, plain_actor, plain_critic
 from sb3_trpo.policies import is_unmodified
 from sb3_trpo.samplers import Sampler, sampler_of
+from sb3_trpo.value_level import Continuations
 
 if TYPE_CHECKING:
     from sb3_trpo.trpo import TRPO
@@ -238,9 +239,13 @@ class FastRollout:
             for (step, index, _), value in zip(self._truncated, terminal[:, 0], strict=True):
                 buffer.rewards[step, index] += model.gamma * value
         last_values = self._last_values()
-        _estimate_advantages(
-            buffer, last_values.cpu().numpy()[:, 0], cast(np.ndarray, model._last_episode_starts)
-        )
+        dones = cast(np.ndarray, model._last_episode_starts)
+        going_on = 1.0 - np.concatenate([buffer.episode_starts[1:], dones[None].astype(np.float32)])
+        _estimate_advantages(buffer, last_values.cpu().numpy()[:, 0], going_on)
+        bootstrapped = going_on.copy()
+        for step, index, _ in self._truncated:
+            bootstrapped[step, index] = 1
+        model._continuations = Continuations(going_on, bootstrapped, buffer.advantages)
         return last_values
 
     def _rollout_values(self, n_steps: int) -> th.Tensor:
@@ -290,13 +295,14 @@ class FastRollout:
         return th.cat(tensors)
 
 
-def _estimate_advantages(buffer: RolloutBuffer, last_values: np.ndarray, dones: np.ndarray) -> None:
+def _estimate_advantages(
+    buffer: RolloutBuffer, last_values: np.ndarray, going_on: np.ndarray
+) -> None:
     """
     Do ``buffer.compute_returns_and_advantage``, bit for bit, in a third of its time.
 
     What does not depend on the next timestep is reckoned for all of them at once.
     """
-    going_on = 1.0 - np.concatenate([buffer.episode_starts[1:], dones[None].astype(np.float32)])
     next_values = np.concatenate([buffer.values[1:], last_values[None]])
     errors = buffer.rewards + buffer.gamma * next_values * going_on - buffer.values
     decay = buffer.gamma * buffer.gae_lambda * going_on

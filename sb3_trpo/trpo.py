@@ -71,6 +71,7 @@ from sb3_trpo.rollouts import FastRollout, collects_fast
 from sb3_trpo.skips import SkipCounter
 from sb3_trpo.snapshot import Snapshot
 from sb3_trpo.union import Deal, Permutation, Union, deal
+from sb3_trpo.value_level import Continuations, centred, shift_values, value_shift
 
 SelfTRPO = TypeVar("SelfTRPO", bound="TRPO")
 
@@ -121,6 +122,9 @@ class TRPO(ResumableAlgorithm):
         False: backtracking from the full step, as in the paper
     :param actor_batch_size: samples per pass of the actor's step, which bounds its memory; None:
         all at once
+    :param center_td_errors: before each update, shift all values by the constant that their TD
+        errors have in common, which a critic learns only slowly where γ is near 1. Nothing is
+        shifted where a policy or rollout buffer class of one's own makes SB3's loop collect
     :param distributed: learn together with the other processes of the initialised
         ``torch.distributed`` group: each collects with environments of its own, and all make one
         update of the union of their rollouts. ``batch_size``, ``num_timesteps`` and
@@ -173,6 +177,7 @@ class TRPO(ResumableAlgorithm):
         cg_relative_tolerance: float = 1e-5,
         match_kl: bool = True,
         actor_batch_size: int | None = None,
+        center_td_errors: bool = False,
         distributed: bool = False,
     ) -> None:
         policy_class = check_policy(policy, self.policy_aliases, self._policy_base)
@@ -216,6 +221,7 @@ class TRPO(ResumableAlgorithm):
         self.cg_relative_tolerance = cg_relative_tolerance
         self.match_kl = match_kl
         self.actor_batch_size = actor_batch_size
+        self.center_td_errors = center_td_errors
         self.distributed = distributed
         self._n_skipped_updates = 0
         check_arguments(self)
@@ -229,6 +235,7 @@ class TRPO(ResumableAlgorithm):
         self._common_seed: int | None = None
         warn_of_truncated_minibatches(self)
         self._joint: JointLearning | None = None
+        self._continuations: Continuations | None = None
         self._make_policy_and_buffer()
         self._statistics = start_alike(self)
         check_optimizer(type(self.policy.optimizer))
@@ -240,7 +247,7 @@ class TRPO(ResumableAlgorithm):
         super()._setup_model()
 
     def _excluded_save_params(self) -> list[str]:
-        derived = ["_jacobian_form", "_skips", "_common_seed"]
+        derived = ["_jacobian_form", "_skips", "_common_seed", "_continuations"]
         of_the_group = ["distributed", "_processes", "_crew", "_joint", "_statistics"]
         return [*super()._excluded_save_params(), *derived, *of_the_group]
 
@@ -354,8 +361,11 @@ class TRPO(ResumableAlgorithm):
         """Do one update; return why it must be undone, or an empty string."""
         self._update_learning_rate(self.policy.optimizer)
         check_learning_rate(self.policy.optimizer)
-        batch = self._batch()
-        summaries = self._processes.exchange(summary_of(self.rollout_buffer, batch))
+        centers = self.center_td_errors and self.n_critic_updates > 0
+        shift = value_shift(self) if centers else 0.0
+        buffer = centred(self, shift)
+        batch = self._batch(buffer)
+        summaries = self._processes.exchange(summary_of(buffer, batch))
         rollouts: RolloutSummary = reduce(RolloutSummary.merged, summaries)
         if rollouts.fault:
             return rollouts.fault
@@ -368,6 +378,7 @@ class TRPO(ResumableAlgorithm):
         if actor.outcome == "skipped":
             return actor.reason
         actor_done = time.perf_counter()
+        shift_values(self, shift)
         critic = critic_step(self, batch, actor.parameters, before)
         if not critic.is_finite:
             return "non-finite value loss"
@@ -380,6 +391,8 @@ class TRPO(ResumableAlgorithm):
             "time/policy_step_s": actor_done - started,
             "time/critic_step_s": time.perf_counter() - actor_done,
         }
+        if centers:
+            figures["train/value_shift"] = shift
         if self.actor_batch_size is not None:
             figures["train/actor_batch_size"] = self.actor_batch_size
         for key, value in figures.items():
@@ -387,9 +400,9 @@ class TRPO(ResumableAlgorithm):
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         return ""
 
-    def _batch(self) -> Batch:
-        """Return the rollout as a batch; the methods below are asked about parts of it."""
-        return whole_rollout(rollout_fields(self.rollout_buffer, self.device), self.action_space)
+    def _batch(self, buffer: RolloutBuffer) -> Batch:
+        """Return a rollout as a batch; the methods below are asked about parts of it."""
+        return whole_rollout(rollout_fields(buffer, self.device), self.action_space)
 
     def _distribution(self, batch: Batch) -> Distribution:
         """Return the action distribution of some samples at the current parameters."""

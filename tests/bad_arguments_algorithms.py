@@ -44,6 +44,7 @@ HYPERPARAMETERS = {
     "max_grad_norm": [-1, math.nan, math.inf],
     "cg_relative_tolerance": [-0.1, 1.0, math.nan],
     "match_kl": NO_BOOL,
+    "center_td_errors": NO_BOOL,
     "actor_batch_size": [0, -1, 1.5],
     "rollout_buffer_kwargs": ["x", 3, {"nope": 1}, {"gamma": 0.5}],
     "verbose": [-1, "loud", None, 1.5],

@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_trpo import TRPO
 from sb3_trpo.rank_callbacks import JointProgressBar
+from sb3_trpo.value_level import Continuations
 from tests import test_maskable, test_recurrent
 from tests.test_updates import SPACES, Noise
 
@@ -31,6 +32,7 @@ _OF_BUFFERS = (
     "advantages",
     "action_masks",
 )
+_OF_CONTINUATIONS = ("going_on", "bootstrapped")
 _STATES = ("hidden_states_pi", "cell_states_pi", "hidden_states_vf", "cell_states_vf")
 
 
@@ -72,6 +74,8 @@ def stored(model):
         if hasattr(buffer, name):
             arrays[name] = (getattr(buffer, name).copy(), 2 if name in _STATES else 1)
     arrays["observations"] = (buffer.observations.copy(), 1)
+    for name in _OF_CONTINUATIONS:
+        arrays[name] = (getattr(model._continuations, name).copy(), 1)
     return arrays
 
 
@@ -79,9 +83,14 @@ def fill(model, arrays, envs):
     """Put some environments' part of a stored rollout into the buffer."""
     buffer = model.rollout_buffer
     buffer.reset()
-    for name, (array, axis) in arrays.items():
-        index = (slice(None),) * axis + (slice(*envs),)
-        getattr(buffer, name)[:] = array[index]
+    parts = {
+        name: array[(slice(None),) * axis + (slice(*envs),)]
+        for name, (array, axis) in arrays.items()
+    }
+    known = [parts.pop(name) for name in _OF_CONTINUATIONS]
+    for name, part in parts.items():
+        getattr(buffer, name)[:] = part
+    model._continuations = Continuations(*known, buffer.advantages)
     buffer.pos, buffer.full = buffer.buffer_size, True
 
 

@@ -110,7 +110,7 @@ def test_any_optimizer_without_a_closure_fits(optimizer):
     collect(model)
 
     def loss():
-        batch = model._batch()
+        batch = model._batch(model.rollout_buffer)
         with th.no_grad():
             return (
                 (model.policy.predict_values(batch.observations)[:, 0] - batch.returns) ** 2

@@ -99,6 +99,7 @@ def test_two_ranks_make_the_update_of_one_process_with_all_environments(two_rank
         {"sub_sampling_factor": 3},
         {"sub_sampling_factor": 40},  # all kept samples are on one rank
         {"match_kl": False, "actor_batch_size": 40},
+        {"center_td_errors": True, "gamma": 0.9},
         {"batch_size": 2, "n_critic_updates": 1, "max_grad_norm": None},  # often no row on a rank
         {"normalize_advantage": False, "ent_coef": 0.01, "n_critic_updates": 0},
     ],

@@ -132,7 +132,7 @@ def test_padding_and_order_and_chunks_of_sequences_change_nothing(name, size, cl
         without_closed_forms(monkeypatch)
     model = make(name)
     collect(model, 2)
-    batch = model._batch()
+    batch = model._batch(model.rollout_buffer)
     batch = normalised_advantages(batch, spread_of_advantages(batch))
     assert batch.weights.sum() == 120
     assert len(batch) > 120  # there is padding
@@ -148,7 +148,7 @@ def test_padding_and_order_and_chunks_of_sequences_change_nothing(name, size, cl
 def test_old_distribution_is_that_of_the_rollout(name):
     model = make(name)
     collect(model, 2)
-    batch = model._batch()
+    batch = model._batch(model.rollout_buffer)
     with th.no_grad():
         log_prob = model._distribution(batch).log_prob(batch.actions)
     buffer = model.rollout_buffer
@@ -165,7 +165,7 @@ def test_fisher_product_is_the_hessian_of_the_mean_kl_sequence_by_sequence(close
         without_closed_forms(monkeypatch)
     model = make(n_envs=1, n_steps=20, policy_kwargs={"lstm_hidden_size": 3, "net_arch": [2]})
     collect(model)
-    batch = model._batch()
+    batch = model._batch(model.rollout_buffer)
     problem, form = actor_problem(model, batch, None)
     outputs = DistributionMap(model._distribution(batch)).read(model._distribution(batch))
     named = {n: p for n, p in model.policy.named_parameters() if p.requires_grad}
@@ -282,7 +282,7 @@ def test_every_policy_and_critic_learns_within_the_bound(policy, critic):
 def test_critics_minibatches_hold_each_sample_once_with_its_state(critic):
     model = make(policy_kwargs=CRITICS[critic])
     collect(model, 2)
-    whole = model._batch()
+    whole = model._batch(model.rollout_buffer)
     buffer = model.rollout_buffer
     returns, values = [], []
     for minibatch in next(model._epochs(whole)):

@@ -374,9 +374,10 @@ def test_advantages_are_the_buffers_own_bit_for_bit(gamma, gae_lambda):
     starts = (rng.random(shape) < 0.2).astype(np.float32)
     rewards, values = (rng.normal(size=shape).astype(np.float32) for _ in range(2))
     last_values, dones = th.randn(3, 1), np.array([True, False, False])
+    going_on = 1.0 - np.concatenate([starts[1:], dones[None].astype(np.float32)])
     for buffer in buffers:
         buffer.episode_starts, buffer.rewards, buffer.values = starts, rewards, values
-    _estimate_advantages(buffers[0], last_values.numpy()[:, 0], dones)
+    _estimate_advantages(buffers[0], last_values.numpy()[:, 0], going_on)
     buffers[1].compute_returns_and_advantage(last_values, dones)
     np.testing.assert_array_equal(buffers[0].advantages, buffers[1].advantages)
     np.testing.assert_array_equal(buffers[0].returns, buffers[1].returns)

@@ -345,7 +345,7 @@ class HalvedReturns(RolloutBuffer):
 def test_own_rollout_buffer_is_asked_for_its_samples():
     env = Anything(spaces.Box(-1, 1, (5,), np.float32), BOX)
     model = TRPO("MlpPolicy", env, rollout_buffer_class=HalvedReturns, **QUICK).learn(64)
-    assert th.equal(model._batch().returns, th.zeros(64))
+    assert th.equal(model._batch(model.rollout_buffer).returns, th.zeros(64))
     assert model._n_updates == 1
 
 

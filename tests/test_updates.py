@@ -570,7 +570,7 @@ def test_subset_of_the_fisher_product_moves_on_with_the_updates(k, monkeypatch):
     model = make_model(sub_sampling_factor=k)
     for n_updates in range(4):
         collect(model)
-        n_samples = len(model._batch())
+        n_samples = len(model._batch(model.rollout_buffer))
         model.train()
         rows = np.arange(n_samples)[kept[-1]]
         np.testing.assert_array_equal(rows, np.arange(n_updates % k, n_samples, k))
@@ -583,7 +583,7 @@ def test_log_says_what_numpy_says_of_critic_and_entropy():
         collect(model)
         buffer = model.rollout_buffer
         returns, values = buffer.returns.flatten(), buffer.values.flatten()
-        (logits,) = outputs(model.policy, model._batch().observations)
+        (logits,) = outputs(model.policy, model._batch(model.rollout_buffer).observations)
         model.train()
         log = model.logger.name_to_value
         unexplained = np.var(returns - values) / np.var(returns)

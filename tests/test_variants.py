@@ -53,7 +53,9 @@ def actor_of(model):
 
 
 @pytest.mark.parametrize(("variant", "name"), CELLS)
-@pytest.mark.parametrize("options", [{}, {"match_kl": False}, {"sub_sampling_factor": 2}])
+@pytest.mark.parametrize(
+    "options", [{}, {"match_kl": False}, {"sub_sampling_factor": 2}, {"center_td_errors": True}]
+)
 def test_kl_stays_within_the_bound_and_uses_it(variant, name, options):
     model = MAKERS[variant](name, target_kl=0.02, **options)
     for _ in range(4):
