@@ -1,0 +1,176 @@
+"""
+What a step gains beyond its own rollout, for several λ of GAE and lengths of the solve.
+
+    python -m benchmarks.learning.gains --env Ant-v5 --steps 200000
+
+Final returns of single runs differ by thousands between seeds. This looks at one update instead: a
+policy of our setting, trained for some steps, collects many rollouts without learning. Each gives
+a direction x by conjugate gradient; all others together say what x is worth: with g their gradient
+of the surrogate, the gain is gᵀx / √(xᵀFx). What a direction owes to the noise of its own rollout
+gains nothing there. The advantages in g have λ = 1: they are unbiased.
+"""
+
+import argparse
+import copy
+import json
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch as th
+from stable_baselines3.common.callbacks import BaseCallback, ConvertCallback
+from torch.func import functional_call, jvp, vjp
+
+from benchmarks.learning.configuration import Configuration
+from benchmarks.learning.configurations import configuration
+from benchmarks.learning.models import build_model
+from benchmarks.learning.suites import FIRST_TUNING_SEED, OURS, SUITES
+from sb3_trpo import TRPO
+from sb3_trpo.optim import conjugate_gradient
+from sb3_trpo.rollouts import _estimate_advantages
+
+LAMBDAS = (0.8, 0.85, 0.9, 0.95, 0.98)
+ITERATIONS = (1, 2, 5, 10, 15, 25)
+TRUE_LAMBDA = 1.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """
+    One rollout of a Gaussian policy, in float64.
+
+    :param observations: (N, …)
+    :param gradients: (P,) of the surrogate by λ, unnormalised; the last A entries are log_std's
+    """
+
+    observations: th.Tensor
+    gradients: dict[float, th.Tensor]
+
+
+class Actor:
+    """The mean network and the standard deviations of a policy, as functions of flat parameters."""
+
+    def __init__(self, model: TRPO) -> None:
+        policy = model.policy
+        layers = [*policy.mlp_extractor.policy_net, policy.action_net]
+        self._net = copy.deepcopy(th.nn.Sequential(*layers)).double()
+        self._parameters = {name: p.detach() for name, p in self._net.named_parameters()}
+        self._sizes = [p.numel() for p in self._parameters.values()]
+        self._std = policy.log_std.detach().double().exp()
+
+    def _means(self, observations, parameters):
+        return functional_call(self._net, parameters, (observations,))
+
+    def gradient(self, observations, actions, advantages):
+        """Return (P,) the gradient of mean(advantages · log π)."""
+        means, pull_back = vjp(lambda p: self._means(observations, p), self._parameters)
+        z = (actions - means) / self._std
+        weights = advantages[:, None] / len(advantages)
+        (parts,) = pull_back(weights * z / self._std)
+        flat = [part.reshape(-1) for part in parts.values()]
+        return th.cat([*flat, (weights * (z * z - 1)).sum(0)])
+
+    def fisher_vector_product(self, observations, vector):
+        """Return (P,) F v, over the states of one rollout."""
+        *flat, of_std = vector.split([*self._sizes, len(self._std)])
+        tangents = {
+            name: part.view_as(p)
+            for (name, p), part in zip(self._parameters.items(), flat, strict=True)
+        }
+        means = lambda p: self._means(observations, p)  # noqa: E731
+        _, moved = jvp(means, (self._parameters,), (tangents,))
+        _, pull_back = vjp(means, self._parameters)
+        (parts,) = pull_back(moved / self._std**2 / len(observations))
+        return th.cat([*(part.reshape(-1) for part in parts.values()), 2 * of_std])
+
+
+def collect(model: TRPO, actor: Actor, n_rollouts: int) -> list[Sample]:
+    """Collect rollouts of the policy as it is."""
+    callback = ConvertCallback(None)
+    callback.init_callback(model)
+    buffer, samples = model.rollout_buffer, []
+    for _ in range(n_rollouts):
+        model.collect_rollouts(model.env, callback, buffer, model.n_steps)
+        with th.no_grad():
+            observations = th.as_tensor(model._last_obs, dtype=th.float32)
+            last = model.policy.predict_values(observations).numpy()[:, 0]
+
+        def flat(array):
+            return th.as_tensor(array.reshape(-1, *array.shape[2:]), dtype=th.float64)
+
+        gradients = {}
+        for gae_lambda in (*LAMBDAS, TRUE_LAMBDA):
+            buffer.gae_lambda = gae_lambda
+            _estimate_advantages(buffer, last, model._continuations.going_on)
+            advantages = flat(buffer.advantages)
+            gradients[gae_lambda] = actor.gradient(
+                flat(buffer.observations), flat(buffer.actions), advantages - advantages.mean()
+            )
+        samples.append(Sample(flat(buffer.observations), gradients))
+    return samples
+
+
+def gains(
+    actor: Actor, samples: list[Sample], gae_lambda: float, n_iterations: int, damping: float
+):
+    """Return mean and standard error of the gain per square root of a nat."""
+    total = sum(sample.gradients[TRUE_LAMBDA] for sample in samples)
+    found = []
+    for sample in samples:
+
+        def product(vector, sample=sample):
+            return actor.fisher_vector_product(sample.observations, vector)
+
+        x = conjugate_gradient(
+            lambda v, product=product: product(v) + damping * v,
+            sample.gradients[gae_lambda],
+            max_iterations=n_iterations,
+            relative_tolerance=0.0,
+        ).x
+        others = (total - sample.gradients[TRUE_LAMBDA]) / (len(samples) - 1)
+        found.append(float(others @ x / math.sqrt(float(x @ product(x)))))
+    return float(np.mean(found)), float(np.std(found) / math.sqrt(len(found)))
+
+
+class StopAt(BaseCallback):
+    """Ends the training early, so that schedules are those of the whole run."""
+
+    def __init__(self, n_steps: int) -> None:
+        super().__init__()
+        self._n_steps = n_steps
+
+    def _on_step(self) -> bool:
+        return self.num_timesteps < self._n_steps
+
+
+def trained(config: Configuration, n_steps: int) -> TRPO:
+    """Return a model that has learned for some steps, its normalisation frozen."""
+    model = build_model(config, FIRST_TUNING_SEED)
+    model.learn(config.steps, callback=StopAt(n_steps))
+    model.get_vec_normalize_env().training = False
+    return model
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser.add_argument("--env", choices=list(SUITES["mujoco"]), required=True)
+    parser.add_argument("--steps", type=int, default=200_000, help="of training before")
+    parser.add_argument("--rollouts", type=int, default=40)
+    parser.add_argument("--setting", type=json.loads, default={}, help="JSON of what to change")
+    options = parser.parse_args()
+    th.set_num_threads(1)
+    config = configuration(OURS, options.env).changed(options.setting)
+    model = trained(config, options.steps)
+    actor = Actor(model)
+    samples = collect(model, actor, options.rollouts)
+    print(f"{options.env} after {model.num_timesteps} steps: 1000 × gain, by λ and CG iterations")
+    print("| λ |", *(f"{n} |" for n in ITERATIONS))
+    print("|---|" + "---|" * len(ITERATIONS))
+    for gae_lambda in LAMBDAS:
+        cells = [gains(actor, samples, gae_lambda, n, model.cg_damping) for n in ITERATIONS]
+        print(f"| {gae_lambda} |", *(f"{1e3 * m:.2f} ± {1e3 * s:.2f} |" for m, s in cells))
+
+
+if __name__ == "__main__":
+    main()
