@@ -17,7 +17,7 @@ from sb3_trpo.value_level import centred, shift_values, value_shift
 from tests.policies_under_test import BetaPolicy
 from tests.test_rollouts import Replay
 
-N_ENVS, N_STEPS = 3, 40
+N_STEPS = 40
 
 
 class Corridor(gym.Env):
@@ -107,7 +107,7 @@ def test_estimate_is_the_shrunk_solution_for_a_constant():
 
 @pytest.mark.parametrize("ends_by_time", [True, False])
 def test_level_of_a_known_value_function_is_found(ends_by_time):
-    """A reward of 1 a step forever is worth 1 / (1 − γ), for 25 steps what is left of them."""
+    """A reward of 1 a step is worth 1 / (1 − γ) where time limits alone end episodes."""
     gamma = 0.99
     env = make_vec_env(Corridor, 4, env_kwargs={"ends_by_time": ends_by_time})
     model = collected(env, n_steps=100, gamma=gamma)
@@ -124,7 +124,7 @@ def test_level_of_a_known_value_function_is_found(ends_by_time):
 
 
 def test_level_that_may_be_chance_is_left_alone():
-    """Replay's rewards are noise of mean 0: shifts are rare, and smaller than their error."""
+    """Rewards are noise of mean 0: most levels are not shifted, and none by much."""
     shifts = []
     for seed in range(12):
         model = collected(seed=seed)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch as th
-from stable_baselines3.common.callbacks import BaseCallback, ConvertCallback
+from stable_baselines3.common.callbacks import ConvertCallback
 from torch.func import functional_call, jvp, vjp
 
 from benchmarks.learning.configuration import Configuration
@@ -132,21 +132,11 @@ def gains(
     return float(np.mean(found)), float(np.std(found) / math.sqrt(len(found)))
 
 
-class StopAt(BaseCallback):
-    """Ends the training early, so that schedules are those of the whole run."""
-
-    def __init__(self, n_steps: int) -> None:
-        super().__init__()
-        self._n_steps = n_steps
-
-    def _on_step(self) -> bool:
-        return self.num_timesteps < self._n_steps
-
-
 def trained(config: Configuration, n_steps: int) -> TRPO:
     """Return a model that has learned for some steps, its normalisation frozen."""
     model = build_model(config, FIRST_TUNING_SEED)
-    model.learn(config.steps, callback=StopAt(n_steps))
+    # Stopped early, so that schedules are those of the whole run.
+    model.learn(config.steps, callback=lambda *_: model.num_timesteps < n_steps)
     model.get_vec_normalize_env().training = False
     return model
 
