@@ -4,7 +4,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sb3_trpo.batch import ActorChunk, Batch
-from sb3_trpo.distributions import DistributionMap, check_log_prob
+from sb3_trpo.clipped_actions import distribution_map_of
+from sb3_trpo.distributions import check_log_prob
 from sb3_trpo.optim import JacobianForm, TrustRegionProblem, choose_jacobian_form
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def actor_problem(
     :raises NotImplementedError: the network cannot be differentiated twice
     """
     few, others = batch.ends()
-    distribution_map = DistributionMap(model._distribution(few))
+    distribution_map = distribution_map_of(model, model._distribution(few))
     plain = model._plain_actor()
 
     def general(rows: Batch) -> ActorChunk:

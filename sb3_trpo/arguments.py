@@ -76,6 +76,7 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("match_kl", is_bool, "a bool"),
     ("actor_batch_size", lambda x: x is None or _whole(1)(x), "None or a whole number >= 1"),
     ("center_td_errors", is_bool, "a bool"),
+    ("clipped_actions", is_bool, "a bool"),
     ("distributed", is_bool, "a bool"),
 )
 

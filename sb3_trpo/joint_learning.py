@@ -32,6 +32,7 @@ _SAME = (
     "target_kl",
     "match_kl",
     "center_td_errors",
+    "clipped_actions",
     "cg_max_steps",
     "cg_damping",
     "cg_relative_tolerance",

@@ -125,6 +125,9 @@ class TRPO(ResumableAlgorithm):
     :param center_td_errors: before each update, shift all values by the constant that their TD
         errors have in common, which a critic learns only slowly where γ is near 1. Nothing is
         shifted where a policy or rollout buffer class of one's own makes SB3's loop collect
+    :param clipped_actions: take the probabilities of the actions that the environment gets, which
+        are clipped to the Box, instead of those that were drawn: a gradient of lower variance. For
+        SB3's Gaussians; other actions are not clipped
     :param distributed: learn together with the other processes of the initialised
         ``torch.distributed`` group: each collects with environments of its own, and all make one
         update of the union of their rollouts. ``batch_size``, ``num_timesteps`` and
@@ -178,6 +181,7 @@ class TRPO(ResumableAlgorithm):
         match_kl: bool = True,
         actor_batch_size: int | None = None,
         center_td_errors: bool = False,
+        clipped_actions: bool = False,
         distributed: bool = False,
     ) -> None:
         policy_class = check_policy(policy, self.policy_aliases, self._policy_base)
@@ -222,6 +226,7 @@ class TRPO(ResumableAlgorithm):
         self.match_kl = match_kl
         self.actor_batch_size = actor_batch_size
         self.center_td_errors = center_td_errors
+        self.clipped_actions = clipped_actions
         self.distributed = distributed
         self._n_skipped_updates = 0
         check_arguments(self)

@@ -51,7 +51,11 @@ HYPERPARAMETERS = {
     "seed": [-1, 1.5, 2**32],
     "distributed": [*NO_BOOL, True],  # there is no group
 }
-OF_GSDE = {"use_sde": [1, "yes", None], "sde_sample_freq": [-2, 0.5, None]}
+OF_CONTINUOUS = {
+    "use_sde": [1, "yes", None],
+    "sde_sample_freq": [-2, 0.5, None],
+    "clipped_actions": NO_BOOL,
+}
 # Not of a saved file: SB3 keeps stats_window_size under another name, builds the buffer's class in,
 # and compares policy_kwargs.
 AT_CONSTRUCTION = {
@@ -183,7 +187,7 @@ TABLES = [
         TRPO,
         "MlpPolicy",
         "Pendulum-v1",
-        {**OF_GSDE, "policy": [*NO_POLICY, RecurrentActorCriticPolicy]},
+        {**OF_CONTINUOUS, "policy": [*NO_POLICY, RecurrentActorCriticPolicy]},
     ),
     constructor(
         MaskableTRPO,
@@ -195,7 +199,7 @@ TABLES = [
         RecurrentTRPO,
         "MlpLstmPolicy",
         "Pendulum-v1",
-        {**OF_GSDE, "policy": [*NO_POLICY, MaskableActorCriticPolicy, "MlpPolicy"]},
+        {**OF_CONTINUOUS, "policy": [*NO_POLICY, MaskableActorCriticPolicy, "MlpPolicy"]},
     ),
     Table("sb3_trpo.TRPO.learn", lambda: (model().learn, {"total_timesteps": 16}), LEARN),
     Table(

@@ -14,7 +14,7 @@ import sb3_contrib
 import sb3_trpo
 from sb3_trpo import TRPO
 from tests import bad_arguments_algorithms, bad_arguments_optim, bad_arguments_rest
-from tests.bad_arguments_algorithms import HYPERPARAMETERS, OF_GSDE, saved
+from tests.bad_arguments_algorithms import HYPERPARAMETERS, OF_CONTINUOUS, saved
 
 TABLES = [
     *bad_arguments_algorithms.TABLES,
@@ -53,10 +53,10 @@ def test_the_other_arguments_are_right(table):
     call(**right)
 
 
-@pytest.mark.parametrize("name", HYPERPARAMETERS | OF_GSDE)
+@pytest.mark.parametrize("name", HYPERPARAMETERS | OF_CONTINUOUS)
 def test_hyperparameter_is_refused_on_load_as_well(name):
     env = gym.make("Pendulum-v1")
-    for value in (HYPERPARAMETERS | OF_GSDE)[name]:
+    for value in (HYPERPARAMETERS | OF_CONTINUOUS)[name]:
         arguments = {"path": io.BytesIO(saved()), "env": env, "device": "cpu", name: value}
         if name == "sub_sampling_factor" and value == bad_arguments_algorithms.N_STEPS + 1:
             arguments["n_steps"] = bad_arguments_algorithms.N_STEPS

@@ -110,6 +110,11 @@ def test_unequal_shares_make_the_same_update_with_every_option(two_ranks, kind, 
     assert_same_updates(two_ranks, kind, name, [(0, 3), (3, 4)], **options)
 
 
+@pytest.mark.parametrize("kind", ["plain", "recurrent"])
+def test_unequal_shares_make_the_same_update_with_clipped_actions(two_ranks, kind):
+    assert_same_updates(two_ranks, kind, "gaussian", [(0, 3), (3, 4)], clipped_actions=True)
+
+
 @pytest.mark.parametrize("options", [{"policy": "general"}, {"optimizer_class": th.optim.NAdam}])
 def test_general_paths_make_the_same_update(two_ranks, options):
     policy_kwargs = {"activation_fn": th.nn.ELU} if "policy" in options else options

@@ -30,7 +30,9 @@ REAL = (
     *("gamma", "gae_lambda", "ent_coef", "vf_coef", "cg_damping", "cg_relative_tolerance"),
     *("line_search_shrinking_factor", "_current_progress_remaining", "start_time"),
 )
-TRUE_OR_FALSE = ("use_sde", "normalize_advantage", "match_kl", "center_td_errors")
+TRUE_OR_FALSE = (
+    *("use_sde", "normalize_advantage", "match_kl", "center_td_errors", "clipped_actions"),
+)
 NOT_TAKEN = ("lr_schedule", "tensorboard_log")
 """``_setup_model`` makes the first; the second is a folder of the machine that wrote the file."""
 STATISTICS = ("ep_info_buffer", "ep_success_buffer")
