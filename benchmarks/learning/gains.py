@@ -1,5 +1,5 @@
 """
-What a step gains beyond its own rollout, for several λ of GAE and lengths of the solve.
+What a step gains beyond its own rollout, by λ of GAE, length of the solve and `clipped_actions`.
 
     python -m benchmarks.learning.gains --env Ant-v5 --steps 200000
 
@@ -7,11 +7,13 @@ Final returns of single runs differ by thousands between seeds. This looks at on
 policy of our setting, trained for some steps, collects many rollouts without learning. Each gives
 a direction x by conjugate gradient; all others together say what x is worth: with g their gradient
 of the surrogate, the gain is gᵀx / √(xᵀFx). What a direction owes to the noise of its own rollout
-gains nothing there. The advantages in g have λ = 1: they are unbiased.
+gains nothing there. The advantages in g have λ = 1: they are unbiased. Its probabilities are those
+of clipped actions, which have the same mean as the plain ones and vary less.
 """
 
 import argparse
 import copy
+import itertools
 import json
 import math
 from dataclasses import dataclass
@@ -19,6 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch as th
 from stable_baselines3.common.callbacks import ConvertCallback
+from stable_baselines3.common.distributions import DiagGaussianDistribution
+from torch.distributions import Normal
 from torch.func import functional_call, jvp, vjp
 
 from benchmarks.learning.configuration import Configuration
@@ -26,12 +30,15 @@ from benchmarks.learning.configurations import configuration
 from benchmarks.learning.models import build_model
 from benchmarks.learning.suites import FIRST_TUNING_SEED, OURS, SUITES
 from sb3_trpo import TRPO
+from sb3_trpo.clipped_actions import ClippedGaussianMap
+from sb3_trpo.distributions import DistributionMap
 from sb3_trpo.optim import conjugate_gradient
 from sb3_trpo.rollouts import _estimate_advantages
 
 LAMBDAS = (0.8, 0.85, 0.9, 0.95, 0.98)
 ITERATIONS = (1, 2, 5, 10, 15, 25)
-TRUE_LAMBDA = 1.0
+TRUTH = 1.0, True
+"""λ, and whether probabilities are those of clipped actions."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +47,12 @@ class Sample:
     One rollout of a Gaussian policy, in float64.
 
     :param observations: (N, …)
-    :param gradients: (P,) of the surrogate by λ, unnormalised; the last A entries are log_std's
+    :param gradients: (P,) of the surrogate, unnormalised, by λ and whether probabilities are those
+        of clipped actions; the last A entries are log_std's
     """
 
     observations: th.Tensor
-    gradients: dict[float, th.Tensor]
+    gradients: dict[tuple[float, bool], th.Tensor]
 
 
 class Actor:
@@ -57,18 +65,25 @@ class Actor:
         self._parameters = {name: p.detach() for name, p in self._net.named_parameters()}
         self._sizes = [p.numel() for p in self._parameters.values()]
         self._std = policy.log_std.detach().double().exp()
+        self._gaussian = DiagGaussianDistribution(len(self._std))
+        self._gaussian.distribution = Normal(self._std[None], self._std[None])
+        self._maps = {
+            False: DistributionMap(self._gaussian),
+            True: ClippedGaussianMap(self._gaussian, policy.action_space),
+        }
 
     def _means(self, observations, parameters):
         return functional_call(self._net, parameters, (observations,))
 
-    def gradient(self, observations, actions, advantages):
+    def gradient(self, observations, actions, advantages, *, clipped):
         """Return (P,) the gradient of mean(advantages · log π)."""
         means, pull_back = vjp(lambda p: self._means(observations, p), self._parameters)
-        z = (actions - means) / self._std
-        weights = advantages[:, None] / len(advantages)
-        (parts,) = pull_back(weights * z / self._std)
-        flat = [part.reshape(-1) for part in parts.values()]
-        return th.cat([*flat, (weights * (z * z - 1)).sum(0)])
+        leaves = means.detach().requires_grad_(), self._std.log().requires_grad_()
+        self._gaussian.distribution = Normal(leaves[0], leaves[1].exp())
+        log_prob = self._maps[clipped].log_prob(self._gaussian, actions)
+        of_means, of_std = th.autograd.grad((advantages * log_prob).mean(), leaves)
+        (parts,) = pull_back(of_means)
+        return th.cat([*(part.reshape(-1) for part in parts.values()), of_std])
 
     def fisher_vector_product(self, observations, vector):
         """Return (P,) F v, over the states of one rollout."""
@@ -99,22 +114,26 @@ def collect(model: TRPO, actor: Actor, n_rollouts: int) -> list[Sample]:
             return th.as_tensor(array.reshape(-1, *array.shape[2:]), dtype=th.float64)
 
         gradients = {}
-        for gae_lambda in (*LAMBDAS, TRUE_LAMBDA):
+        for gae_lambda in (*LAMBDAS, TRUTH[0]):
             buffer.gae_lambda = gae_lambda
             _estimate_advantages(buffer, last, model._continuations.going_on)
             advantages = flat(buffer.advantages)
-            gradients[gae_lambda] = actor.gradient(
-                flat(buffer.observations), flat(buffer.actions), advantages - advantages.mean()
-            )
+            data = flat(buffer.observations), flat(buffer.actions), advantages - advantages.mean()
+            for clipped in (False, True):
+                gradients[gae_lambda, clipped] = actor.gradient(*data, clipped=clipped)
         samples.append(Sample(flat(buffer.observations), gradients))
     return samples
 
 
 def gains(
-    actor: Actor, samples: list[Sample], gae_lambda: float, n_iterations: int, damping: float
+    actor: Actor,
+    samples: list[Sample],
+    gradient: tuple[float, bool],
+    n_iterations: int,
+    damping: float,
 ):
     """Return mean and standard error of the gain per square root of a nat."""
-    total = sum(sample.gradients[TRUE_LAMBDA] for sample in samples)
+    total = sum(sample.gradients[TRUTH] for sample in samples)
     found = []
     for sample in samples:
 
@@ -123,11 +142,11 @@ def gains(
 
         x = conjugate_gradient(
             lambda v, product=product: product(v) + damping * v,
-            sample.gradients[gae_lambda],
+            sample.gradients[gradient],
             max_iterations=n_iterations,
             relative_tolerance=0.0,
         ).x
-        others = (total - sample.gradients[TRUE_LAMBDA]) / (len(samples) - 1)
+        others = (total - sample.gradients[TRUTH]) / (len(samples) - 1)
         found.append(float(others @ x / math.sqrt(float(x @ product(x)))))
     return float(np.mean(found)), float(np.std(found) / math.sqrt(len(found)))
 
@@ -155,11 +174,13 @@ def main() -> None:
     actor = Actor(model)
     samples = collect(model, actor, options.rollouts)
     print(f"{options.env} after {model.num_timesteps} steps: 1000 × gain, by λ and CG iterations")
-    print("| λ |", *(f"{n} |" for n in ITERATIONS))
-    print("|---|" + "---|" * len(ITERATIONS))
-    for gae_lambda in LAMBDAS:
-        cells = [gains(actor, samples, gae_lambda, n, model.cg_damping) for n in ITERATIONS]
-        print(f"| {gae_lambda} |", *(f"{1e3 * m:.2f} ± {1e3 * s:.2f} |" for m, s in cells))
+    print("| λ | actions |", *(f"{n} |" for n in ITERATIONS))
+    print("|---|---|" + "---|" * len(ITERATIONS))
+    for gae_lambda, clipped in itertools.product(LAMBDAS, (False, True)):
+        of = gae_lambda, clipped
+        cells = [gains(actor, samples, of, n, model.cg_damping) for n in ITERATIONS]
+        figures = " | ".join(f"{1e3 * mean:.2f} ± {1e3 * error:.2f}" for mean, error in cells)
+        print(f"| {gae_lambda} | {'clipped' if clipped else 'as drawn'} | {figures} |")
 
 
 if __name__ == "__main__":

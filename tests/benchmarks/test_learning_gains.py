@@ -4,7 +4,7 @@ import pytest
 import torch as th
 from torch.distributions import Normal, kl_divergence
 
-from benchmarks.learning.gains import TRUE_LAMBDA, Actor, collect, gains
+from benchmarks.learning.gains import TRUTH, Actor, collect, gains
 from sb3_trpo import TRPO
 
 DTYPE = {"rtol": 1e-4, "atol": 1e-6}
@@ -39,7 +39,23 @@ def test_gradient_is_autograds(model):
     observations, actions, advantages = th.randn(30, 3), th.randn(30, 1), th.randn(30)
     _, log_prob, _ = model.policy.evaluate_actions(observations, actions)
     expected = th.autograd.grad((advantages * log_prob).mean(), actor_parameters(model.policy))
-    got = Actor(model).gradient(*(x.double() for x in (observations, actions, advantages)))
+    data = (x.double() for x in (observations, actions, advantages))
+    got = Actor(model).gradient(*data, clipped=False)
+    th.testing.assert_close(got, flat(expected), **DTYPE)
+
+
+def test_gradient_of_clipped_actions_is_that_of_the_step(model):
+    """Drawn apart from the policy's, since Pendulum's bounds are far out for a new one."""
+    observations, actions, advantages = th.randn(30, 3), 3 * th.randn(30, 1), th.randn(30)
+    at = model.policy.get_distribution(observations).distribution
+    bound = th.tensor(2.0)
+    mirrored = 2 * at.mean - bound  # 1 − cdf(bound) would lose digits
+    beyond = th.where(actions > 0, at.cdf(mirrored), at.cdf(-bound))
+    log_prob = th.where(actions.abs() >= 2, beyond.log(), at.log_prob(actions)).sum(dim=1)
+    expected = th.autograd.grad((advantages * log_prob).mean(), actor_parameters(model.policy))
+    data = (x.double() for x in (observations, actions, advantages))
+    got = Actor(model).gradient(*data, clipped=True)
+    assert (actions.abs() >= 2).sum() > 5
     th.testing.assert_close(got, flat(expected), **DTYPE)
 
 
@@ -60,11 +76,11 @@ def test_gain_is_that_of_the_whole_gradient_where_all_rollouts_are_alike(model):
     """With F x = g solved exactly and g the others' gradient too, it is √(gᵀF⁻¹g)."""
     actor = Actor(model)
     (sample,) = collect(model, actor, 1)
-    gradient, size = sample.gradients[TRUE_LAMBDA], len(sample.gradients[TRUE_LAMBDA])
+    gradient, size = sample.gradients[TRUTH], len(sample.gradients[TRUTH])
     products = [actor.fisher_vector_product(sample.observations, e) for e in th.eye(size).double()]
     fisher = th.stack(products) + 1e-2 * th.eye(size)
     x = th.linalg.solve(fisher, gradient)
     exact = (gradient @ x / (x @ (fisher - 1e-2 * th.eye(size)) @ x).sqrt()).item()
-    mean, error = gains(actor, [sample, sample], TRUE_LAMBDA, 200, 1e-2)
+    mean, error = gains(actor, [sample, sample], TRUTH, 200, 1e-2)
     assert mean == pytest.approx(exact, rel=1e-5)
     assert error == pytest.approx(0, abs=1e-9)
