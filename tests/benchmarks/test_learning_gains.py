@@ -1,5 +1,7 @@
 """The gains of steps on other rollouts: their gradient and Fisher matrix against autograd's."""
 
+import copy
+
 import pytest
 import torch as th
 from torch.distributions import Normal, kl_divergence
@@ -44,19 +46,21 @@ def test_gradient_is_autograds(model):
     th.testing.assert_close(got, flat(expected), **DTYPE)
 
 
-def test_gradient_of_clipped_actions_is_that_of_the_step(model):
-    """Drawn apart from the policy's, since Pendulum's bounds are far out for a new one."""
-    observations, actions, advantages = th.randn(30, 3), 3 * th.randn(30, 1), th.randn(30)
-    at = model.policy.get_distribution(observations).distribution
-    bound = th.tensor(2.0)
-    mirrored = 2 * at.mean - bound  # 1 − cdf(bound) would lose digits
-    beyond = th.where(actions > 0, at.cdf(mirrored), at.cdf(-bound))
-    log_prob = th.where(actions.abs() >= 2, beyond.log(), at.log_prob(actions)).sum(dim=1)
-    expected = th.autograd.grad((advantages * log_prob).mean(), actor_parameters(model.policy))
-    data = (x.double() for x in (observations, actions, advantages))
-    got = Actor(model).gradient(*data, clipped=True)
-    assert (actions.abs() >= 2).sum() > 5
-    th.testing.assert_close(got, flat(expected), **DTYPE)
+def test_gradient_of_clipped_actions_is_that_of_their_probabilities(model):
+    """Actions are drawn from further afield than the policy's, which hardly reaches the bounds."""
+    policy = model.policy
+    layers = [*policy.mlp_extractor.policy_net, policy.action_net]
+    net = copy.deepcopy(th.nn.Sequential(*layers)).double()
+    log_std = policy.log_std.detach().double().requires_grad_()
+    observations, actions, advantages = (th.randn(30, n).double() for n in (3, 1, 1))
+    actions, bound = 3 * actions, th.tensor(2.0)
+    at = Normal(net(observations), log_std.exp())
+    beyond = th.where(actions > 0, 1 - at.cdf(bound), at.cdf(-bound)).log()
+    log_prob = th.where(actions.abs() >= bound, beyond, at.log_prob(actions))
+    expected = th.autograd.grad((advantages * log_prob).mean(), [*net.parameters(), log_std])
+    got = Actor(model).gradient(observations, actions, advantages[:, 0], clipped=True)
+    assert (actions.abs() >= bound).sum() > 5
+    th.testing.assert_close(got, flat(expected))
 
 
 def test_fisher_vector_product_is_the_hessian_of_the_kl(model):
