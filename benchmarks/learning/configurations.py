@@ -32,11 +32,15 @@ TRPO_MUJOCO: Settings = {
     "normalize": {},
     "n_steps": 512,
     "gamma": 0.99,
+    "gae_lambda": 0.9,
     "target_kl": 0.04,
+    "cg_max_steps": 10,
     "cg_damping": 0.1,
     "n_critic_updates": 10,
     "learning_rate": linear(1e-3),
-    "policy_kwargs": {"log_std_init": -0.5},
+    "center_td_errors": True,
+    "clipped_actions": True,
+    "policy_kwargs": {"log_std_init": -0.5, "net_arch": {"pi": [64, 64], "vf": [256, 256]}},
 }
 
 TRPO_CLASSIC: Settings = {

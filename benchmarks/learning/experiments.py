@@ -59,6 +59,11 @@ VARIANTS = {
     "damping_tenfold": "ten times the damping",
     "critic_half": "half the critic epochs",
     "critic_double": "twice the critic epochs",
+    "critic_small": "a critic of 2 × 64 units, as the actor's",
+    "lambda_95": "λ of GAE 0.95",
+    "cg_25": "25 iterations of conjugate gradient at most",
+    "not_centred": "values as the critic gives them (`center_td_errors=False`)",
+    "as_drawn": "probabilities of actions as drawn (`clipped_actions=False`)",
 }
 
 
@@ -79,6 +84,11 @@ def ablations(task: str) -> dict[str, dict[str, Any]]:
         "damping_tenfold": {"cg_damping": damping * 10},
         "critic_half": {"n_critic_updates": epochs // 2},
         "critic_double": {"n_critic_updates": epochs * 2},
+        "critic_small": {"policy_kwargs": {**TRPO_MUJOCO["policy_kwargs"], "net_arch": [64, 64]}},
+        "lambda_95": {"gae_lambda": 0.95},
+        "cg_25": {"cg_max_steps": 25},
+        "not_centred": {"center_td_errors": False},
+        "as_drawn": {"clipped_actions": False},
     }
 
 
