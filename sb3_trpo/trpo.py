@@ -125,9 +125,10 @@ class TRPO(ResumableAlgorithm):
     :param center_td_errors: before each update, shift all values by the constant that their TD
         errors have in common, which a critic learns only slowly where γ is near 1. Nothing is
         shifted where a policy or rollout buffer class of one's own makes SB3's loop collect
-    :param clipped_actions: take the probabilities of the actions that the environment gets, which
-        are clipped to the Box, instead of those that were drawn: a gradient of lower variance. For
-        SB3's Gaussians; other actions are not clipped
+    :param clipped_actions: take the probabilities of actions as the environment gets them, after
+        SB3 has clipped them to the Box, instead of those of the samples: a gradient with the same
+        mean and no higher variance. Of SB3's diagonal Gaussian alone; with gSDE and other
+        distributions nothing changes
     :param distributed: learn together with the other processes of the initialised
         ``torch.distributed`` group: each collects with environments of its own, and all make one
         update of the union of their rollouts. ``batch_size``, ``num_timesteps`` and

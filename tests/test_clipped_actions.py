@@ -8,11 +8,9 @@ import pytest
 import torch as th
 from gymnasium import spaces
 from scipy import integrate, stats
-from stable_baselines3.common.distributions import (
-    DiagGaussianDistribution,
-    StateDependentNoiseDistribution,
-)
+from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.policies import ActorCriticPolicy
 from torch.distributions import Normal
 
 from sb3_trpo import TRPO, RecurrentTRPO
@@ -25,8 +23,8 @@ FAR = np.finfo(np.float32).max  # SB3 wants finite bounds; this is what some env
 BOX = spaces.Box(np.float32([-1, -0.5, -FAR, -FAR]), np.float32([1, 2, 0.3, FAR]))
 
 
-def gaussian(loc, std, cls=DiagGaussianDistribution):
-    distribution = cls(loc.shape[1])
+def gaussian(loc, std):
+    distribution = DiagGaussianDistribution(loc.shape[1])
     distribution.distribution = Normal(loc, std)
     return distribution
 
@@ -48,12 +46,12 @@ def old_actor(box, actions, advantages, loc, std, **options):
 # --- the probability ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cls", [DiagGaussianDistribution, StateDependentNoiseDistribution])
-def test_log_prob_is_the_density_within_and_the_probability_beyond(cls):
+@pytest.mark.parametrize("shape", [(4,), (2, 2)])
+def test_log_prob_is_the_density_within_and_the_probability_beyond(shape):
     loc, std, actions = drawn()
-    log_prob = ClippedGaussianMap(gaussian(loc, std, cls), BOX).log_prob(
-        gaussian(loc, std, cls), actions
-    )
+    box = spaces.Box(BOX.low.reshape(shape), BOX.high.reshape(shape))
+    probabilities = ClippedGaussianMap(gaussian(loc, std), box)
+    log_prob = probabilities.log_prob(gaussian(loc, std), actions)
     low, high = np.broadcast_arrays(BOX.low, BOX.high)
     a, at = actions.numpy(), stats.norm(loc.numpy(), std.numpy())
     expected = np.where(a <= low, at.logcdf(low), np.where(a >= high, at.logsf(high), at.logpdf(a)))
@@ -77,6 +75,19 @@ def test_far_tails_keep_their_probability_and_its_gradient(distance, sign):
     tolerance = 1e-9 + 1e-15 * distance**2
     assert of_loc.item() == pytest.approx(sign * hazard, rel=tolerance)
     assert of_std.item() == pytest.approx(distance * hazard, rel=tolerance)
+
+
+def test_float32_has_its_digits():
+    loc, std, actions = drawn()
+    found = []
+    for dtype in (th.float32, th.float64):
+        leaves = loc.to(dtype).requires_grad_(), std.to(dtype).requires_grad_()
+        probabilities = ClippedGaussianMap(gaussian(*leaves), BOX)
+        log_prob = probabilities.log_prob(gaussian(*leaves), actions)
+        found.append([log_prob, *th.autograd.grad(log_prob.sum(), leaves)])
+    for single, double in zip(*found, strict=True):
+        assert single.dtype == th.float32
+        th.testing.assert_close(single.double(), double, rtol=1e-4, atol=1e-4)
 
 
 def test_actions_of_another_shape_are_refused():
@@ -167,13 +178,27 @@ def differs(**options):
 
 def test_updates_differ_where_actions_are_clipped():
     assert differs()
-    assert differs(use_sde=True)
     assert differs(policy="MlpLstmPolicy", cls=RecurrentTRPO)
 
 
-@pytest.mark.parametrize("options", [{}, {"use_sde": True}])
-def test_bounds_that_are_never_reached_change_nothing(options):
-    assert not differs(box=spaces.Box(-FAR, FAR, (2,)), **options)
+def test_bounds_that_are_never_reached_change_nothing():
+    assert not differs(box=spaces.Box(-FAR, FAR, (2,)))
+
+
+class OwnGaussian(DiagGaussianDistribution):
+    """The user's, whatever its log_prob may be."""
+
+
+class OwnGaussianPolicy(ActorCriticPolicy):
+    def _build(self, lr_schedule):
+        self.action_dist = OwnGaussian(self.action_space.shape[0])
+        super()._build(lr_schedule)
+
+
+class SquashedPolicy(ActorCriticPolicy):
+    """SB3 rescales the actions of such a policy, and does not clip them."""
+
+    squash_output = True
 
 
 @pytest.mark.parametrize(
@@ -181,16 +206,18 @@ def test_bounds_that_are_never_reached_change_nothing(options):
     [
         {"box": spaces.Discrete(3)},
         {"box": spaces.MultiBinary(2)},
-        {"use_sde": True, "policy_kwargs": {"squash_output": True}},
+        {"use_sde": True},
+        {"policy": SquashedPolicy},
         {"policy": BetaPolicy, "box": spaces.Box(0, 1, (2,))},
+        {"policy": OwnGaussianPolicy},
     ],
-    ids=["discrete", "binary", "squashed", "own distribution"],
+    ids=["discrete", "binary", "gSDE", "rescaled", "Beta", "own Gaussian"],
 )
 def test_actions_that_are_not_clipped_gaussians_are_left_alone(options):
     assert not differs(**options)
 
 
-def test_step_follows_the_gradient_of_clipped_actions():
+def test_logged_gain_is_that_of_clipped_actions():
     model = trained(updates=1, clipped_actions=True)
     batch = model._batch(model.rollout_buffer)
     model.policy.set_training_mode(False)

@@ -8,7 +8,8 @@ policy of our setting, trained for some steps, collects many rollouts without le
 a direction x by conjugate gradient; all others together say what x is worth: with g their gradient
 of the surrogate, the gain is gᵀx / √(xᵀFx). What a direction owes to the noise of its own rollout
 gains nothing there. The advantages in g have λ = 1: they are unbiased. Its probabilities are those
-of clipped actions, which have the same mean as the plain ones and vary less.
+of clipped actions, which have the same mean as the plain ones and vary less. Values are as the
+critic gives them, not centred.
 """
 
 import argparse
@@ -128,7 +129,7 @@ def collect(model: TRPO, actor: Actor, n_rollouts: int) -> list[Sample]:
 def gains(
     actor: Actor,
     samples: list[Sample],
-    gradient: tuple[float, bool],
+    kind: tuple[float, bool],
     n_iterations: int,
     damping: float,
 ):
@@ -142,7 +143,7 @@ def gains(
 
         x = conjugate_gradient(
             lambda v, product=product: product(v) + damping * v,
-            sample.gradients[gradient],
+            sample.gradients[kind],
             max_iterations=n_iterations,
             relative_tolerance=0.0,
         ).x
@@ -177,8 +178,8 @@ def main() -> None:
     print("| λ | actions |", *(f"{n} |" for n in ITERATIONS))
     print("|---|---|" + "---|" * len(ITERATIONS))
     for gae_lambda, clipped in itertools.product(LAMBDAS, (False, True)):
-        of = gae_lambda, clipped
-        cells = [gains(actor, samples, of, n, model.cg_damping) for n in ITERATIONS]
+        kind = gae_lambda, clipped
+        cells = [gains(actor, samples, kind, n, model.cg_damping) for n in ITERATIONS]
         figures = " | ".join(f"{1e3 * mean:.2f} ± {1e3 * error:.2f}" for mean, error in cells)
         print(f"| {gae_lambda} | {'clipped' if clipped else 'as drawn'} | {figures} |")
 

@@ -44,6 +44,8 @@ FACTORS: dict[str, tuple[Any, Any]] = {  # name: (low level, high level)
     GAMMA: (0.99, 0.995),
     "critic's minibatch": (128, 512),
 }
+# What the setting had when the first rows were run.
+_AS_IT_WAS = {"cg_max_steps": 15, "center_td_errors": False, "clipped_actions": False}
 _GENERATOR = (1, 1, 0, 1, 1, 1, 0, 0, 0, 1, 0)
 
 
@@ -75,6 +77,7 @@ def settings(levels: Sequence[int], task: str) -> dict[str, Any]:
         "cg_damping": damping,
         "gamma": 0.9999 if task == "Swimmer-v5" else gamma,
         "batch_size": size,
+        **_AS_IT_WAS,
         "policy_kwargs": {
             "log_std_init": log_std,
             "net_arch": {"pi": [64, 64], "vf": [units, units]},
