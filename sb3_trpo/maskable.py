@@ -167,6 +167,7 @@ class MaskableTRPO(TRPO):
         match_kl: bool = True,
         actor_batch_size: int | None = None,
         center_td_errors: bool = False,
+        average_last: float = 0.0,
         distributed: bool = False,
     ) -> None:
         self._use_masking = True
@@ -201,6 +202,7 @@ class MaskableTRPO(TRPO):
             match_kl=match_kl,
             actor_batch_size=actor_batch_size,
             center_td_errors=center_td_errors,
+            average_last=average_last,
             distributed=distributed,
         )
 

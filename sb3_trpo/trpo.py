@@ -31,6 +31,7 @@ from sb3_trpo.arguments import (
     check_scheduled,
     refusals_of_sb3,
 )
+from sb3_trpo.averaging import ParameterMean
 from sb3_trpo.batch import Batch, minibatches, normalised_advantages, rollout_fields, whole_rollout
 from sb3_trpo.call_arguments import (
     check_device,
@@ -129,6 +130,9 @@ class TRPO(ResumableAlgorithm):
         SB3 has clipped them to the Box, instead of those of the samples: a gradient with the same
         mean and no higher variance. Of SB3's diagonal Gaussian alone; with gSDE and other
         distributions nothing changes
+    :param average_last: share of a training, at its end, over whose updates the policy's parameters
+        are averaged; :meth:`learn` then ends with their mean, unless a callback stops it before. 0:
+        it ends with the last ones
     :param distributed: learn together with the other processes of the initialised
         ``torch.distributed`` group: each collects with environments of its own, and all make one
         update of the union of their rollouts. ``batch_size``, ``num_timesteps`` and
@@ -183,6 +187,7 @@ class TRPO(ResumableAlgorithm):
         actor_batch_size: int | None = None,
         center_td_errors: bool = False,
         clipped_actions: bool = False,
+        average_last: float = 0.0,
         distributed: bool = False,
     ) -> None:
         policy_class = check_policy(policy, self.policy_aliases, self._policy_base)
@@ -228,6 +233,7 @@ class TRPO(ResumableAlgorithm):
         self.actor_batch_size = actor_batch_size
         self.center_td_errors = center_td_errors
         self.clipped_actions = clipped_actions
+        self.average_last = average_last
         self.distributed = distributed
         self._n_skipped_updates = 0
         check_arguments(self)
@@ -247,13 +253,14 @@ class TRPO(ResumableAlgorithm):
         check_optimizer(type(self.policy.optimizer))
         self._jacobian_form: JacobianForm | None = None
         self._skips = SkipCounter()
+        self._parameter_mean = ParameterMean()
         warn_of_shared_extractor(self.policy)
 
     def _make_policy_and_buffer(self) -> None:
         super()._setup_model()
 
     def _excluded_save_params(self) -> list[str]:
-        derived = ["_jacobian_form", "_skips", "_common_seed", "_continuations"]
+        derived = ["_jacobian_form", "_skips", "_common_seed", "_continuations", "_parameter_mean"]
         of_the_group = ["distributed", "_processes", "_crew", "_joint", "_statistics"]
         return [*super()._excluded_save_params(), *derived, *of_the_group]
 
@@ -303,6 +310,7 @@ class TRPO(ResumableAlgorithm):
         # Before the reset, which VecNormalize counts already.
         if self._processes.size > 1 and self.env is not None:
             self._joint = JointLearning(self, self.env, total_timesteps)
+        self._parameter_mean = ParameterMean()
         return super()._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
         )
@@ -353,6 +361,7 @@ class TRPO(ResumableAlgorithm):
             skip_reason = self._update(before)
             if skip_reason:
                 before.restore()
+            self._average()
         except BaseException:
             before.restore()
             self._n_updates = n_updates
@@ -362,6 +371,14 @@ class TRPO(ResumableAlgorithm):
         if skip_reason:
             self.logger.record("train/skip_reason", skip_reason)
         self._skips.count(skip_reason)
+
+    def _average(self) -> None:
+        """Count the parameters in their mean, and end the training with it."""
+        parameters = list(self.policy.parameters())
+        if self._current_progress_remaining < self.average_last:
+            self._parameter_mean.include(parameters)
+        if self._current_progress_remaining <= 0:
+            self._parameter_mean.put_into(parameters)
 
     def _update(self, before: Snapshot) -> str:
         """Do one update; return why it must be undone, or an empty string."""

@@ -45,6 +45,7 @@ HYPERPARAMETERS = {
     "cg_relative_tolerance": [-0.1, 1.0, math.nan],
     "match_kl": NO_BOOL,
     "center_td_errors": NO_BOOL,
+    "average_last": [-0.1, 1.5, math.nan],
     "actor_batch_size": [0, -1, 1.5],
     "rollout_buffer_kwargs": ["x", 3, {"nope": 1}, {"gamma": 0.5}],
     "verbose": [-1, "loud", None, 1.5],

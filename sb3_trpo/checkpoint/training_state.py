@@ -2,7 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -63,6 +63,7 @@ def captured(
         "counters": {name: getattr(model, name) for name in _COUNTERS},
         "windows": {name: _plain_entries(getattr(model, name)) for name in _WINDOWS},
         "skips": model._skips.state(),
+        "mean": model._parameter_mean.state(),
         "log": {
             "values": values,
             "counts": dict(logger.name_to_count),
@@ -146,6 +147,7 @@ class Rest:
     def begin(self, model: ResumableAlgorithm, callback: BaseCallback) -> None:
         """Put back what callbacks count, what the log is about to show, and the generators."""
         callback_states.restore(callback, self.stored["callbacks"])
+        cast("TRPO", model)._parameter_mean.restore(self.stored["mean"], model.device)
         log, logger = self.stored["log"], model.logger
         logger.name_to_value.update(log["values"])
         logger.name_to_count.update(log["counts"])
