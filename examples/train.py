@@ -28,13 +28,9 @@ def continuous_settings() -> tuple[int, dict[str, Any]]:
     """For Box actions: environments and arguments; 2048 samples an update, wide trust region."""
     return 4, {
         "n_steps": 512,
-        "gae_lambda": 0.9,
         "target_kl": 0.04,
-        "cg_max_steps": 10,
         "learning_rate": LinearSchedule(1e-3, 0.0, 1.0),
-        "center_td_errors": True,
-        "clipped_actions": True,
-        "policy_kwargs": {"log_std_init": -0.5, "net_arch": {"pi": [64, 64], "vf": [256, 256]}},
+        "policy_kwargs": {"log_std_init": -0.5},
     }
 
 

@@ -45,7 +45,12 @@ FACTORS: dict[str, tuple[Any, Any]] = {  # name: (low level, high level)
     "critic's minibatch": (128, 512),
 }
 # What the setting had when the first rows were run.
-_AS_IT_WAS = {"cg_max_steps": 15, "center_td_errors": False, "clipped_actions": False}
+_AS_IT_WAS = {
+    "cg_max_steps": 15,
+    "center_td_errors": False,
+    "clipped_actions": False,
+    "average_last": 0.0,
+}
 _GENERATOR = (1, 1, 0, 1, 1, 1, 0, 0, 0, 1, 0)
 
 
