@@ -18,12 +18,13 @@ class ParameterMean:
     @th.no_grad()
     def include(self, parameters: Sequence[th.Tensor]) -> None:
         """
-        Count the parameters as they are.
+        Count the parameters as they are; the mean starts anew where there are others than before.
 
-        :param parameters: always the same ones
+        :param parameters: that train
         """
-        count = self._count + 1
-        before = self._means or [th.zeros_like(precise(parameter)) for parameter in parameters]
+        before, count = self._means, self._count + 1
+        if not self._is_of(parameters):
+            before, count = [th.zeros_like(precise(parameter)) for parameter in parameters], 1
         # Both at once, so that Ctrl-C leaves a mean.
         self._count, self._means = (
             count,
@@ -36,13 +37,24 @@ class ParameterMean:
     @th.no_grad()
     def put_into(self, parameters: Sequence[th.Tensor]) -> None:
         """
-        Replace the parameters by their mean; leave them if none were included.
+        Replace the parameters by their mean, all or none; leave them if they were not included.
 
         :param parameters: those that were included
         """
-        if self._count:
+        if not self._is_of(parameters):
+            return
+        kept = [parameter.clone() for parameter in parameters]
+        try:
             for parameter, mean in zip(parameters, self._means, strict=True):
                 parameter.copy_(mean)
+        except BaseException:
+            for parameter, value in zip(parameters, kept, strict=True):
+                parameter.copy_(value)
+            raise
+
+    def _is_of(self, parameters: Sequence[th.Tensor]) -> bool:
+        shapes = [[tensor.shape for tensor in tensors] for tensors in (parameters, self._means)]
+        return self._count > 0 and shapes[0] == shapes[1]
 
     def state(self) -> tuple[int, list[np.ndarray]]:
         """Return what :meth:`restore` takes."""
@@ -55,5 +67,6 @@ class ParameterMean:
         :param state: of another mean
         :param device: of the parameters
         """
+        dtype = precise(th.zeros(0, device=device)).dtype
         self._count = state[0]
-        self._means = [th.as_tensor(mean, device=device).clone() for mean in state[1]]
+        self._means = [th.tensor(mean, dtype=dtype, device=device) for mean in state[1]]

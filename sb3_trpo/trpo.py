@@ -131,8 +131,8 @@ class TRPO(ResumableAlgorithm):
         mean and no higher variance. Of SB3's diagonal Gaussian alone; with gSDE and other
         distributions nothing changes
     :param average_last: share of a training, at its end, over whose updates the policy's parameters
-        are averaged; :meth:`learn` then ends with their mean, unless a callback stops it before. 0:
-        it ends with the last ones
+        are averaged. The last update of :meth:`learn` then ends with their mean, unless a callback
+        stops it before: with several calls that go on from each other, each of them. 0: no mean
     :param distributed: learn together with the other processes of the initialised
         ``torch.distributed`` group: each collects with environments of its own, and all make one
         update of the union of their rollouts. ``batch_size``, ``num_timesteps`` and
@@ -361,7 +361,6 @@ class TRPO(ResumableAlgorithm):
             skip_reason = self._update(before)
             if skip_reason:
                 before.restore()
-            self._average()
         except BaseException:
             before.restore()
             self._n_updates = n_updates
@@ -371,11 +370,13 @@ class TRPO(ResumableAlgorithm):
         if skip_reason:
             self.logger.record("train/skip_reason", skip_reason)
         self._skips.count(skip_reason)
+        self._average()
 
     def _average(self) -> None:
         """Count the parameters in their mean, and end the training with it."""
-        parameters = list(self.policy.parameters())
-        if self._current_progress_remaining < self.average_last:
+        parameters = [p for p in self.policy.parameters() if p.requires_grad]
+        # SB3's 1 − 9/10 is a little less than 0.1.
+        if self._current_progress_remaining < self.average_last - 1e-9:
             self._parameter_mean.include(parameters)
         if self._current_progress_remaining <= 0:
             self._parameter_mean.put_into(parameters)

@@ -9,6 +9,7 @@ from stable_baselines3.common.logger import configure
 
 from sb3_trpo import TRPO, MaskableTRPO, RecurrentTRPO
 from sb3_trpo.averaging import ParameterMean
+from sb3_trpo.checkpoint import TrainingCheckpoint, newest_checkpoint, resume
 from tests.test_maskable import venv
 
 N_STEPS, N_UPDATES = 40, 10
@@ -113,19 +114,66 @@ def test_frozen_parameters_stay():
     model = made(average_last=0.5)
     frozen = model.policy.mlp_extractor.policy_net[0].weight.requires_grad_(False)
     before = frozen.clone()
+    model.policy.mask = th.nn.Parameter(th.tensor([0.0, -np.inf]), requires_grad=False)
     learnt(model)
     assert th.equal(frozen, before)
+    assert th.equal(model.policy.mask, th.tensor([0.0, -np.inf]))
 
 
-def test_interrupted_mean_leaves_the_policy_before_the_update(monkeypatch):
-    model = made(average_last=0.5)
-    seen = Watch()
+class Interrupting(th.nn.Parameter):
+    """Ctrl-C comes when it is written for the first time."""
 
-    def interrupted(_, parameters):
-        parameters[0].data.zero_()
-        raise KeyboardInterrupt
+    times = 0
 
-    monkeypatch.setattr(ParameterMean, "put_into", interrupted)
+    def copy_(self, *args):
+        type(self).times += 1
+        if type(self).times == 1:
+            raise KeyboardInterrupt
+        return super().copy_(*args)
+
+
+def test_interrupted_mean_leaves_the_parameters():
+    mean, parameters = ParameterMean(), [th.zeros(2), Interrupting(th.zeros(3))]
+    mean.include(parameters)
+    mean.include([th.ones(2), th.ones(3)])
     with pytest.raises(KeyboardInterrupt):
-        model.learn(N_UPDATES * N_STEPS * model.n_envs, callback=seen)
-    assert th.equal(flat(model), seen.seen[-1])
+        mean.put_into(parameters)
+    assert all(th.equal(p, th.zeros_like(p)) for p in parameters)
+    mean.put_into(parameters)
+    assert all(th.equal(p, th.full_like(p, 0.5)) for p in parameters)
+
+
+def test_policy_that_has_changed_starts_a_new_mean():
+    mean, other = ParameterMean(), [th.full((4,), 3.0)]
+    mean.include([th.ones(1)])
+    mean.put_into(other)
+    assert th.equal(other[0], th.full((4,), 3.0))
+    mean.include(other)
+    mean.put_into(other)
+    assert th.equal(other[0], th.full((4,), 3.0))
+
+
+@pytest.mark.parametrize(("share", "updates"), [(0.1, 1), (0.2, 2), (0.3, 3), (0.35, 4), (1.0, 10)])
+def test_share_is_of_so_many_updates(monkeypatch, share, updates):
+    counted, include = [], ParameterMean.include
+    monkeypatch.setattr(ParameterMean, "include", lambda *args: (counted.append(1), include(*args)))
+    learnt(made(average_last=share, n_critic_updates=1))
+    assert len(counted) == updates
+
+
+def test_longer_training_after_resuming_counts_anew(tmp_path):
+    found = []
+    for resumes in (False, True):
+        model = made(average_last=0.5)
+        model.learn(6 * N_STEPS * 3, callback=TrainingCheckpoint(N_STEPS, tmp_path / str(resumes)))
+        if resumes:
+            model = resume(newest_checkpoint(tmp_path / "True"), model.get_env(), device="cpu")
+            model.set_logger(configure(None, []))
+        counts = []
+        model.learn(
+            6 * N_STEPS * 3,
+            callback=lambda *_, m=model, c=counts: c.append(m._parameter_mean.state()[0]) or True,
+            reset_num_timesteps=False,
+        )
+        found.append(sorted(set(counts)))
+    assert found[0] == found[1] == [0, 1, 2, 3, 4, 5]

@@ -147,7 +147,9 @@ class Rest:
     def begin(self, model: ResumableAlgorithm, callback: BaseCallback) -> None:
         """Put back what callbacks count, what the log is about to show, and the generators."""
         callback_states.restore(callback, self.stored["callbacks"])
-        cast("TRPO", model)._parameter_mean.restore(self.stored["mean"], model.device)
+        if model._total_timesteps == self.stored["counters"]["_total_timesteps"]:
+            # Else this is not the rest of that training, and its end will be another one.
+            cast("TRPO", model)._parameter_mean.restore(self.stored["mean"], model.device)
         log, logger = self.stored["log"], model.logger
         logger.name_to_value.update(log["values"])
         logger.name_to_count.update(log["counts"])
