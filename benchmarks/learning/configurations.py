@@ -40,7 +40,7 @@ TRPO_MUJOCO: Settings = {
     "learning_rate": linear(1e-3),
     "center_td_errors": True,
     "clipped_actions": True,
-    "average_last": 0.1,
+    "average_last": 0.02,
     "policy_kwargs": {"log_std_init": -0.5, "net_arch": {"pi": [64, 64], "vf": [256, 256]}},
 }
 
