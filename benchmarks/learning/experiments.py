@@ -109,7 +109,7 @@ def jobs(name: str, folder: Path, tasks: Sequence[str], seeds: Sequence[int] | N
     """
     found = []
     for seed in SEEDS if seeds is None else [seed for seed in SEEDS if seed in seeds]:
-        for task in tasks:
+        for task in (task for task in tasks if task in SUITES["mujoco"]):
             bare = configuration(OURS, task)
             if name == EQUAL_TIME and task in EQUAL_TIME_STEPS:
                 longer = replace(bare, steps=EQUAL_TIME_STEPS[task])
