@@ -272,7 +272,8 @@ def test_steps_in_a_peers_time_compare_like_with_like():
 
 def test_every_variant_changes_our_setting_on_each_of_its_tasks(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "EQUAL_TIME_STEPS", {"Ant-v5": 7_000_000})
-    jobs = experiments.jobs(experiments.ABLATION, tmp_path, MUJOCO, None)
+    everything = [task for suite in SUITES.values() for task in suite]  # as without --suite
+    jobs = experiments.jobs(experiments.ABLATION, tmp_path, everything, None)
     n_cells = len(experiments.VARIANTS) * len(experiments.ACTION_DIMENSIONS)
     assert len({job.path for job in jobs}) == len(jobs) == n_cells * len(experiments.SEEDS)
     for job in jobs:
