@@ -108,8 +108,9 @@ def jobs(name: str, folder: Path, tasks: Sequence[str], seeds: Sequence[int] | N
     :return: the jobs, seed by seed
     """
     found = []
+    mujoco = [task for task in tasks if task in SUITES["mujoco"]]
     for seed in SEEDS if seeds is None else [seed for seed in SEEDS if seed in seeds]:
-        for task in (task for task in tasks if task in SUITES["mujoco"]):
+        for task in mujoco:
             bare = configuration(OURS, task)
             if name == EQUAL_TIME and task in EQUAL_TIME_STEPS:
                 longer = replace(bare, steps=EQUAL_TIME_STEPS[task])
