@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.learning import experiments, screening, selection, store
-from benchmarks.learning.circumstances import machine
 from benchmarks.learning.runner import do_missing
 from benchmarks.learning.suites import ALGORITHMS, ALL_OF_OURS, FIRST_TUNING_SEED, SUITES
 
@@ -171,8 +170,8 @@ def _screen(options: argparse.Namespace) -> int:
 
 def _steps(options: argparse.Namespace) -> int:
     runs, _ = store.read_all(options.results)
-    cpu = machine()["cpu"]
-    print(f"on {cpu}: {experiments.steps_in_peers_time(runs, options.peer, cpu)}")
+    for cpu in sorted({run.machine["cpu"] for run in runs}):
+        print(f"on {cpu}: {experiments.steps_in_peers_time(runs, options.peer, cpu)}")
     return 0
 
 

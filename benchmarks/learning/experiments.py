@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+from benchmarks.learning.configuration import Configuration
 from benchmarks.learning.configurations import TRPO_MUJOCO, configuration
 from benchmarks.learning.schedules import scaled
 from benchmarks.learning.selection import Job, job
@@ -22,8 +23,17 @@ NAMES = (EQUAL_TIME, ABLATION)
 
 # --- as many steps as fit into PPO's time for 1 M ----------------------------------------------
 
-# Printed by `python -m benchmarks.learning steps` from the runs of one kind of machine.
-EQUAL_TIME_STEPS: dict[str, int] = {}
+EQUAL_TIME_STEPS = {
+    "HalfCheetah-v5": 7_220_000,
+    "Hopper-v5": 3_530_000,
+    "Walker2d-v5": 5_290_000,
+    "Ant-v5": 2_410_000,
+    "Swimmer-v5": 1_270_000,
+}
+"""
+Printed by ``python -m benchmarks.learning steps`` from the runs on an AMD EPYC when these were
+started; later runs of PPO would change them a little.
+"""
 
 
 def steps_in_peers_time(runs: Sequence[Run], peer: str, cpu: str) -> dict[str, int]:
@@ -43,6 +53,13 @@ def steps_in_peers_time(runs: Sequence[Run], peer: str, cpu: str) -> dict[str, i
         if theirs and ours:
             steps[task] = int(median(theirs) * median(ours)) // 10_000 * 10_000
     return steps
+
+
+def _longer(bare: Configuration) -> Configuration:
+    """Return our setting for the equal time: the mean at its end is of as many policies."""
+    steps = EQUAL_TIME_STEPS[bare.environment]
+    share = bare.settings["average_last"] * bare.steps / steps
+    return replace(bare, steps=steps).changed({"average_last": share})
 
 
 # --- one part changed at a time ----------------------------------------------------------------
@@ -113,8 +130,7 @@ def jobs(name: str, folder: Path, tasks: Sequence[str], seeds: Sequence[int] | N
         for task in mujoco:
             bare = configuration(OURS, task)
             if name == EQUAL_TIME and task in EQUAL_TIME_STEPS:
-                longer = replace(bare, steps=EQUAL_TIME_STEPS[task])
-                found.append(job(folder / EQUAL_TIME, longer, seed))
+                found.append(job(folder / EQUAL_TIME, _longer(bare), seed))
             if name == ABLATION and task in ACTION_DIMENSIONS:
                 for variant, changes in ablations(task).items():
                     place = folder / ABLATION / variant

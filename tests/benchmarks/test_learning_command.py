@@ -40,6 +40,13 @@ def test_tuning_refuses_reported_seeds_and_settings_need_a_label(monkeypatch, tm
     assert not list(tmp_path.iterdir())
 
 
+def test_steps_in_a_peers_time_are_told_per_kind_of_machine(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmarks.learning", "steps"])
+    assert command.main() == 0
+    told = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    assert told["on AMD EPYC"].startswith("{'HalfCheetah-v5': ")
+
+
 def finished_job(folder, algorithm, seed=0):
     (job,) = selection.trial_jobs(
         folder, [algorithm], ["CartPole-v1"], seeds=[seed], steps=256, changes={}
