@@ -31,8 +31,8 @@ EQUAL_TIME_STEPS = {
     "Swimmer-v5": 1_270_000,
 }
 """
-Printed by ``python -m benchmarks.learning steps`` from the runs on an AMD EPYC when these were
-started; later runs of PPO would change them a little.
+Printed by ``python -m benchmarks.learning steps`` from the runs on an AMD EPYC that were
+finished then; later ones would change them a little.
 """
 
 
