@@ -46,15 +46,27 @@ TRPO_MUJOCO: Settings = {
 
 TRPO_CLASSIC: Settings = {
     "n_envs": 8,
-    "normalize": {},
-    "n_steps": 64,
+    # Rewards alone, and unclipped: these observations have a useful scale as they are.
+    "normalize": {"norm_obs": False, "clip_reward": 1000.0},
+    "n_steps": 128,
     "batch_size": 64,
-    "gamma": 0.98,
-    "cg_damping": 0.01,
-    "n_critic_updates": 20,
+    "gamma": 0.99,
+    "gae_lambda": 0.95,
     # Wide steps while there is much to gain, small ones at the end.
-    "target_kl": linear(0.031, 0.001),
+    "target_kl": linear(0.02, 0.001),
+    "cg_damping": 0.05,
+    "n_critic_updates": 20,
     "learning_rate": linear(2e-3),
+    "clipped_actions": True,
+    "average_last": 0.03,
+}
+
+# The same setting where actions are continuous, which is where gSDE exists.
+TRPO_CLASSIC_CONTINUOUS: Settings = {
+    **TRPO_CLASSIC,
+    "use_sde": True,
+    "sde_sample_freq": 8,
+    "policy_kwargs": {"log_std_init": -1.0},
 }
 
 # --- sb3_contrib.TRPO: zoo trpo.yml ------------------------------------------------------------
@@ -258,7 +270,8 @@ A2C: dict[str, Settings] = {
 TRPO: dict[str, Settings] = {
     **dict.fromkeys(SUITES["mujoco"], TRPO_MUJOCO),
     "Swimmer-v5": {**TRPO_MUJOCO, "gamma": 0.9999},
-    **dict.fromkeys(SUITES["classic"], TRPO_CLASSIC),
+    **dict.fromkeys(("CartPole-v1", "Acrobot-v1"), TRPO_CLASSIC),
+    **dict.fromkeys(("Pendulum-v1", "LunarLanderContinuous-v3"), TRPO_CLASSIC_CONTINUOUS),
 }
 
 SETTINGS = {

@@ -81,7 +81,6 @@ VARIANTS = {
     "cg_25": "25 iterations of conjugate gradient at most",
     "not_centred": "values as the critic gives them (`center_td_errors=False`)",
     "as_drawn": "probabilities of actions as drawn (`clipped_actions=False`)",
-    "last_policy": "the last policy instead of a mean (`average_last=0`)",
 }
 
 
@@ -107,7 +106,6 @@ def ablations(task: str) -> dict[str, dict[str, Any]]:
         "cg_25": {"cg_max_steps": 25},
         "not_centred": {"center_td_errors": False},
         "as_drawn": {"clipped_actions": False},
-        "last_policy": {"average_last": 0.0},
     }
 
 

@@ -51,11 +51,23 @@ def test_configurations_survive_json(algorithm, task):
     assert Configuration(**json.loads(json.dumps(settings.as_json()))) == settings
 
 
-def test_ours_has_one_setting_per_suite():
-    for suite in ("mujoco", "classic"):
-        tasks = SUITES[suite]
-        ours = [{**SETTINGS["trpo"][task], "gamma": None} for task in tasks]
-        assert all(setting == ours[0] for setting in ours), suite
+@pytest.mark.parametrize(
+    ("suite", "apart"),
+    [("mujoco", {"gamma"}), ("classic", {"use_sde", "sde_sample_freq", "policy_kwargs"})],
+)
+def test_ours_has_one_setting_per_suite(suite, apart):
+    ours = [SETTINGS["trpo"][task] for task in SUITES[suite]]
+    common = [{name: setting[name] for name in setting.keys() - apart} for setting in ours]
+    assert all(setting == common[0] for setting in common)
+
+
+def test_exploration_of_classic_control_differs_by_kind_of_action_alone():
+    for task in SUITES["classic"]:
+        continuous = isinstance(gym.make(task).action_space, gym.spaces.Box)
+        assert SETTINGS["trpo"][task].get("use_sde", False) == continuous
+
+
+def test_discount_factor_of_swimmer_is_the_same_for_all():
     assert {SETTINGS[name]["Swimmer-v5"]["gamma"] for name in CONTESTANTS["mujoco"]} == {0.9999}
 
 
@@ -160,9 +172,9 @@ def test_run_is_whole_after_a_trip_through_its_file(algorithm, task, tmp_path):
 
 
 def test_run_of_ours_has_figures_of_every_update():
-    settings = configuration("trpo", "CartPole-v1")  # 512 samples an update
-    run = single_run.perform(build_short(settings, steps=1536), seed=0)
-    assert run.updates["step"] == [512, 1024, 1536]
+    settings = configuration("trpo", "CartPole-v1")  # 1024 samples an update
+    run = single_run.perform(build_short(settings, steps=3072), seed=0)
+    assert run.updates["step"] == [1024, 2048, 3072]
     assert all(0.5 < value <= 1 for value in run.updates["kl_utilization"])
     assert run.updates["std"] == [None] * 3  # no standard deviation with discrete actions
     assert run.skipped_updates == 0
@@ -195,11 +207,11 @@ def test_skipped_update_is_counted_and_leaves_its_figures_empty():
 
 
 def test_evaluation_has_its_own_episodes_and_changes_nothing():
-    model = build_model(configuration("trpo", "Pendulum-v1"), seed=0).learn(512)
+    model = build_model(configuration("trpo", "Hopper-v5"), seed=0).learn(2048)
     normalize: VecNormalize = model.get_vec_normalize_env()
     before = normalize.obs_rms.mean.copy(), normalize.obs_rms.count
     offset = single_run.EVALUATION_SEED_OFFSET
-    first, second = (single_run.evaluate(model, "Pendulum-v1", offset) for _ in range(2))
+    first, second = (single_run.evaluate(model, "Hopper-v5", offset) for _ in range(2))
     assert first == second
     assert first["seed"] == 10_000
     most_envs = max(configuration(*cell).n_envs for cell in CELLS)
@@ -209,8 +221,8 @@ def test_evaluation_has_its_own_episodes_and_changes_nothing():
 
 
 def test_evaluation_has_frozen_statistics_and_raw_rewards():
-    model = build_model(configuration("trpo", "Pendulum-v1"), seed=0).learn(512)
-    env = evaluation_env(model, "Pendulum-v1", seed=10_000)
+    model = build_model(configuration("trpo", "Hopper-v5"), seed=0).learn(2048)
+    env = evaluation_env(model, "Hopper-v5", seed=10_000)
     trained = model.get_vec_normalize_env().obs_rms
     seen = env.reset()
     np.testing.assert_allclose(
