@@ -52,8 +52,7 @@ TRPO_CLASSIC: Settings = {
     "batch_size": 64,
     "gamma": 0.99,
     "gae_lambda": 0.95,
-    # Wide steps while there is much to gain, small ones at the end.
-    "target_kl": linear(0.02, 0.001),
+    "target_kl": 0.005,
     "cg_damping": 0.05,
     "n_critic_updates": 20,
     "learning_rate": linear(2e-3),
