@@ -11,6 +11,7 @@ from matplotlib.axes import Axes as Panel
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from benchmarks.learning.pace import seconds_per_step
 from benchmarks.learning.store import Run
 from benchmarks.learning.suites import ALGORITHMS
 
@@ -34,19 +35,19 @@ class Axis:
     """
     What a curve is drawn over.
 
-    :param column: of a run's curve
     :param label: with the unit
-    :param unit: what one of the unit is in the column's own
+    :param unit: steps, or seconds, in one of the unit
+    :param is_time: whether steps are turned into seconds, at the pace of ``pace.seconds_per_step``
     """
 
-    column: str
     label: str
     unit: float
+    is_time: bool = False
 
 
-OVER_STEPS = Axis("step", "thousand steps", 1e3)
-OVER_MINUTES = Axis("cpu_s", "CPU minutes", 60.0)
-OVER_SECONDS = Axis("cpu_s", "CPU seconds", 1.0)
+OVER_STEPS = Axis("thousand steps", 1e3)
+OVER_MINUTES = Axis("CPU minutes", 60.0, is_time=True)
+OVER_SECONDS = Axis("CPU seconds", 1.0, is_time=True)
 
 
 def smooth(
@@ -74,21 +75,41 @@ def smooth(
     return np.asarray(np.interp(grid, grid[known], means, left=np.nan))
 
 
-def curves(runs: Sequence[Run], axis: Axis) -> tuple[np.ndarray, np.ndarray]:
+def curves(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:
     """
     Bring the training curves of several seeds onto one grid.
 
     :param runs: of one algorithm on one task
-    :param axis: what to draw over
-    :return: the grid, up to the end of the shortest run, and a row of returns per seed
+    :return: the grid, in steps up to the end of the shortest run, and a row of returns per seed
     """
-    ends = [float(run.steps if axis.column == "step" else run.cpu_s) for run in runs]
-    grid = np.linspace(0.0, min(ends), GRID_POINTS + 1)[1:]
+    grid = np.linspace(0.0, min(run.steps for run in runs), GRID_POINTS + 1)[1:]
     rows = []
-    for run, end in zip(runs, ends, strict=True):
-        x, y, rows_of = (np.asarray(run.curve[k], float) for k in (axis.column, "return", "rows"))
-        rows.append(smooth(x, y, rows_of, grid=grid, window=WINDOW * end))
+    for run in runs:
+        x, y, rows_of = (np.asarray(run.curve[k], float) for k in ("step", "return", "rows"))
+        rows.append(smooth(x, y, rows_of, grid=grid, window=WINDOW * run.steps))
     return grid, np.asarray(rows)
+
+
+def lines(runs: Sequence[Run], axis: Axis) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """
+    Bring the training curves of several algorithms onto one axis.
+
+    :param runs: on one task
+    :param axis: what to draw over
+    :return: by algorithm, in the order of ``ALGORITHMS``: positions in units of the axis from where
+        all seeds have finished an episode, and a row of returns per seed; without algorithms of
+        unknown pace
+    """
+    with_curve = [run for run in runs if run.curve["step"]]
+    paces = seconds_per_step(with_curve) if axis.is_time else dict.fromkeys(ALGORITHMS, 1.0)
+    found = {}
+    for algorithm in ALGORITHMS:
+        of_algorithm = [run for run in with_curve if run.algorithm == algorithm]
+        if of_algorithm and algorithm in paces:
+            grid, rows = curves(of_algorithm)
+            started = ~np.isnan(rows).any(axis=0)
+            found[algorithm] = (grid[started] * paces[algorithm] / axis.unit, rows[:, started])
+    return found
 
 
 def draw(runs: Sequence[Run], tasks: Sequence[str], axis: Axis, stem: Path) -> None:
@@ -117,13 +138,8 @@ def draw(runs: Sequence[Run], tasks: Sequence[str], axis: Axis, stem: Path) -> N
 
 
 def _draw_panel(panel: Panel, runs: Sequence[Run], task: str, axis: Axis) -> None:
-    for algorithm, colour in COLOURS.items():
-        of_algorithm = [run for run in runs if run.algorithm == algorithm and run.curve["step"]]
-        if not of_algorithm:
-            continue
-        grid, rows = curves(of_algorithm, axis)
-        started = ~np.isnan(rows).any(axis=0)
-        x, rows = grid[started] / axis.unit, rows[:, started]
+    for algorithm, (x, rows) in lines(runs, axis).items():
+        colour = COLOURS[algorithm]
         panel.plot(x, rows.mean(axis=0), color=colour, lw=1.5)
         panel.fill_between(x, rows.min(axis=0), rows.max(axis=0), color=colour, alpha=0.15, lw=0)
     panel.set(title=task, xlabel=axis.label)

@@ -49,13 +49,15 @@ STEPS_TO_THRESHOLD = """Training steps until the last 20 episodes had the mean r
 threshold: median over seeds, and how many seeds got there."""
 
 CURVES = """Training return (raw, the policy still exploring), a running mean over {window:.0%} of a
-run; line: mean over seeds, band: lowest to highest seed."""
+run; line: mean over seeds, band: lowest to highest seed. Time is steps multiplied by the median CPU
+time of one, on the kind of processor on which most of a panel's algorithms have runs."""
 
 
 EQUAL_TIME = f"""## As long as PPO takes
 
 {ALGORITHMS[OURS]} for as many steps as fit into the time in which {ALGORITHMS["ppo"]} takes its
-own, schedules set for that length (`python -m benchmarks.learning run --experiment equal_time`)."""
+own, schedules set for that length (`python -m benchmarks.learning run --experiment equal_time`).
+CPU minutes are of a kind of processor on which both have runs."""
 
 ABLATION = f"""## One part changed at a time
 

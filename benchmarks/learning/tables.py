@@ -15,6 +15,7 @@ from benchmarks.learning.aggregates import (
     probability_of_improvement,
 )
 from benchmarks.learning.experiments import ACTION_DIMENSIONS, SEEDS, VARIANTS
+from benchmarks.learning.pace import seconds_per_step
 from benchmarks.learning.store import Run
 from benchmarks.learning.suites import ALGORITHMS, OURS, REFERENCE, THRESHOLDS
 
@@ -130,17 +131,23 @@ def equal_time(runs: Sequence[Run], longer: Sequence[Run]) -> str:
 
     :param runs: finished runs of the table
     :param longer: our runs that last as long as PPO's
-    :return: Markdown, a row per task
+    :return: Markdown, a row per task; times are of the processor that both have runs on
     """
+    theirs = [run for run in runs if run.algorithm == "ppo"]
     rows = []
     for task in dict.fromkeys(run.environment for run in longer):
+        sides = [[run for run in side if run.environment == task] for side in (longer, theirs)]
+        paces = seconds_per_step([*sides[0], *sides[1]])
         row = [task]
-        for of_one in (longer, [run for run in runs if run.algorithm == "ppo"]):
-            on_task = [run for run in of_one if run.environment == task]
-            minutes = [run.cpu_s / 60 for run in on_task]
-            steps = " / ".join(f"{n:,}" for n in sorted({run.steps for run in on_task}))
-            score = _cell([run.evaluation["mean"] for run in on_task])
-            row += [score, steps, f"{np.median(minutes):.1f}" if minutes else "none"]
+        for side in sides:
+            steps = sorted({run.steps for run in side})
+            timed = [run for run in side if run.algorithm in paces]
+            minutes = [paces[run.algorithm] * run.steps / 60 for run in timed]
+            row += [
+                _cell([run.evaluation["mean"] for run in side]),
+                " / ".join(f"{n:,}" for n in steps),
+                f"{np.median(minutes):.1f}" if minutes else "none",
+            ]
         rows.append(row)
     columns = ["{}", "steps", "CPU minutes"]
     names = (ALGORITHMS[OURS], ALGORITHMS["ppo"])

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.learning import aggregates, experiments, store
+from benchmarks.learning import aggregates, experiments, figures, pace, store
 from benchmarks.learning.configurations import configuration
 from benchmarks.learning.figures import smooth
 from benchmarks.learning.report import make_report
@@ -25,7 +25,7 @@ def synthetic(algorithm, task, seed, score, **changes):
         "configuration": configuration(algorithm, task).as_json(),
         "defaults": {},
         "versions": {},
-        "machine": {},
+        "machine": {"cpu": "this"},
         "curve": {
             "step": [250.0, 500.0, 1000.0],
             "wall_s": [1.0, 2.0, 4.0],
@@ -234,6 +234,8 @@ def test_files_that_hold_no_run_are_broken(tmp_path, text):
 
 def test_longer_runs_stand_beside_ppos_of_the_table(tmp_path):
     save(tmp_path / "results", *(synthetic("ppo", "Hopper-v5", n, 100.0 * n) for n in range(3)))
+    slow = {"machine": {"cpu": "another"}, "cpu_s": 1e6}
+    save(tmp_path / "results", synthetic("ppo", "Hopper-v5", 2, 200.0, **slow))
     longer = synthetic("trpo", "Hopper-v5", 0, 450.0, steps=5000, cpu_s=1200.0)
     save(tmp_path / "experiments" / experiments.EQUAL_TIME, longer)
     text = report(tmp_path)
@@ -289,6 +291,45 @@ def test_every_variant_changes_our_setting_on_each_of_its_tasks(tmp_path, monkey
 def test_scaled_settings_keep_their_kind():
     assert scaled(0.04, 0.5) == 0.02
     assert scaled(linear(0.04, 0.02), 0.5) == linear(0.02, 0.01)
+
+
+# --- time ----------------------------------------------------------------------------------------
+
+
+def on(cpu, algorithm, seed, cpu_s):
+    return synthetic(algorithm, "Hopper-v5", seed, 1.0, machine={"cpu": cpu}, cpu_s=cpu_s)
+
+
+def test_paces_are_of_the_processor_with_most_algorithms():
+    many = [on("slow", "ppo", seed, 9000.0) for seed in range(3)]
+    both = [on("fast", "ppo", 3, 2000.0), *(on("fast", "trpo", n, 100.0 * n) for n in (1, 2, 9))]
+    assert pace.seconds_per_step([*many, *both]) == {"ppo": 2.0, "trpo": 0.2}
+
+
+def test_of_two_processors_with_all_algorithms_that_of_most_runs_counts():
+    a = [on("a", "ppo", 0, 1000.0), on("a", "trpo", 0, 100.0)]
+    b = [on("b", "ppo", 1, 2000.0), on("b", "trpo", 1, 300.0), on("b", "trpo", 2, 300.0)]
+    assert pace.seconds_per_step([*b, *a]) == {"ppo": 2.0, "trpo": 0.3}
+    assert pace.seconds_per_step([*a, b[0]]) == {"ppo": 1.0, "trpo": 0.1}
+
+
+def test_algorithm_without_a_run_on_the_common_processor_has_no_pace():
+    assert pace.seconds_per_step(
+        [on("a", "ppo", 0, 1.0), on("a", "trpo", 0, 1.0), on("b", "a2c", 0, 1.0)]
+    ).keys() == {"ppo", "trpo"}
+    assert pace.seconds_per_step([]) == {}
+
+
+def test_curves_over_time_are_those_over_steps_at_that_pace():
+    runs = [on("fast", "trpo", 0, 100.0), on("fast", "ppo", 0, 2000.0), on("slow", "ppo", 1, 1e6)]
+    runs.append(on("slow", "a2c", 0, 1.0))
+    by_steps = figures.lines(runs, figures.OVER_STEPS)
+    by_time = figures.lines(runs, figures.OVER_MINUTES)
+    assert (list(by_steps), list(by_time)) == (["trpo", "ppo", "a2c"], ["trpo", "ppo"])
+    for algorithm, seconds in (("trpo", 0.1), ("ppo", 2.0)):
+        (steps, returns), (minutes, same) = by_steps[algorithm], by_time[algorithm]
+        np.testing.assert_allclose(minutes * 60, steps * 1000 * seconds)
+        np.testing.assert_array_equal(same, returns)
 
 
 # --- variants -------------------------------------------------------------------------------------
