@@ -1,7 +1,7 @@
 """
 Settings of the variants and of their PPO counterparts, on tasks with masks and with memory.
 
-The counterparts run with settings that their own projects publish: "zoo" is rl_zoo3's
+The counterparts run with settings that their own projects publish: "zoo" is rl_zoo3 2.9.2's
 ``hyperparams/ppo_lstm.yml``, "docs" sb3_contrib's documentation. What a setting leaves out is the
 default of the constructor.
 """
@@ -20,10 +20,19 @@ MASKABLE_TRPO: Settings = {"gamma": 0.4, "n_steps": 512, "target_kl": linear(0.0
 
 # --- memory ------------------------------------------------------------------------------------
 
-# Zoo, CartPoleNoVel-v1 and PendulumNoVel-v1.
+# The network of the zoo's tuned entries for CartPoleNoVel-v1 and PendulumNoVel-v1.
+RECURRENT_PPO_SMALL: Settings = {
+    "ortho_init": False,
+    "activation_fn": "ReLU",
+    "lstm_hidden_size": 64,
+    "enable_critic_lstm": True,
+    "net_arch": {"pi": [64], "vf": [64]},
+}
+
 RECURRENT_PPO: dict[str, Settings] = {
-    "CartPoleNoVelocity-v1": {
+    "CartPoleNoVelocity-v1": {  # zoo, CartPoleNoVel-v1
         "n_envs": 8,
+        "normalize": {},
         "policy": "MlpLstmPolicy",
         "n_steps": 32,
         "batch_size": 256,
@@ -33,9 +42,11 @@ RECURRENT_PPO: dict[str, Settings] = {
         "ent_coef": 0.0,
         "learning_rate": linear(1e-3),
         "clip_range": linear(0.2),
+        "policy_kwargs": RECURRENT_PPO_SMALL,
     },
-    "PendulumNoVelocity-v1": {
+    "PendulumNoVelocity-v1": {  # zoo, PendulumNoVel-v1
         "n_envs": 4,
+        "normalize": {},
         "policy": "MlpLstmPolicy",
         "n_steps": 1024,
         "gae_lambda": 0.95,
@@ -46,9 +57,10 @@ RECURRENT_PPO: dict[str, Settings] = {
         "clip_range": 0.2,
         "use_sde": True,
         "sde_sample_freq": 4,
+        "policy_kwargs": RECURRENT_PPO_SMALL,
     },
-    # Zoo, HalfCheetah-v3: tuned for 1 M steps, and better at 200 k than its entry for Ant-v3 and
-    # Swimmer-v3, which is PPO's defaults (3049 against 1413 on seed 100).
+    # Zoo, HalfCheetah-v4: tuned for 1 M steps, and better at 200 k than its entry for Ant-v4, which
+    # is PPO's defaults (3049 against 1413 on seed 100).
     "HalfCheetahNoVelocity-v5": {
         "normalize": {},
         "policy": "MlpLstmPolicy",
