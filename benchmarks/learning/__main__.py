@@ -5,7 +5,7 @@ Run the learning benchmark, or make its report.
     python -m benchmarks.learning run --steps 2048                     # a short trial
     python -m benchmarks.learning run --label wide --setting '{"target_kl": 0.06}'    # tuning
     python -m benchmarks.learning run --experiment ablation
-    python -m benchmarks.learning steps                    # that ours takes in PPO's time
+    python -m benchmarks.learning steps             # that ours takes in PPO's time (pace.py)
     python -m benchmarks.learning screen [--folded]        # many settings at once
     python -m benchmarks.learning report
 """
@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.learning import experiments, screening, selection, store
+from benchmarks.learning import experiments, pace, screening, selection, store
 from benchmarks.learning.runner import do_missing
 from benchmarks.learning.suites import ALGORITHMS, ALL_OF_OURS, FIRST_TUNING_SEED, SUITES
 
@@ -25,6 +25,7 @@ HERE = Path("benchmarks", "learning")
 RESULTS, TRIALS, TUNING, EXPERIMENTS, REPORT = (
     HERE / name for name in ("results", "trials", "tuning", "experiments", "report")
 )
+PACES = HERE / "paces" / "steps-10240"
 ENVIRONMENTS = [environment for tasks in SUITES.values() for environment in tasks]
 
 
@@ -96,13 +97,14 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--experiments", type=Path, default=EXPERIMENTS, help="folder of the runs beside the table"
     )
+    report.add_argument("--paces", type=Path, default=PACES, help="folder of short runs for times")
     report.add_argument("--out", type=Path, default=REPORT, help="folder of the report")
     screen = commands.add_parser("screen", help="do the runs of the screening, print the effects")
     screen.add_argument("--folded", action="store_true", help="add the design's mirror image")
     screen.add_argument("--jobs", type=_positive, default=2, help="runs at a time")
     screen.add_argument("--out", type=Path, default=TUNING / "screening", help="folder of the runs")
     steps = commands.add_parser("steps", help="print how many steps ours takes in a peer's time")
-    steps.add_argument("--results", type=Path, default=RESULTS, help="folder of the runs")
+    steps.add_argument("--paces", type=Path, default=PACES, help="folder of the short runs")
     steps.add_argument("--peer", choices=list(ALGORITHMS), default="ppo", help="whose time")
     return parser
 
@@ -114,6 +116,9 @@ def _jobs(options: argparse.Namespace) -> tuple[Path, list[selection.Job]]:
     if options.setting is not None and options.label is None:
         raise ValueError("--setting needs a --label, the name of the tuning run's folder")
     if options.experiment is not None:
+        given = [name for name in ("only", "steps", "label", "setting") if vars(options)[name]]
+        if given:
+            raise ValueError(f"--experiment has its own settings, got --{given[0]} beside it")
         folder = options.out or EXPERIMENTS
         return folder, experiments.jobs(options.experiment, folder, environments, options.seeds)
     algorithms = options.only or (list(ALL_OF_OURS) if options.label else list(ALGORITHMS))
@@ -153,7 +158,9 @@ def _report(options: argparse.Namespace) -> int:
     from benchmarks.learning.report import make_report  # matplotlib is for the report alone
 
     command = shlex.join(["python", "-m", "benchmarks.learning", *sys.argv[1:]])
-    make_report(options.results, options.experiments, options.out, command=command)
+    make_report(
+        options.results, options.experiments, options.paces, out=options.out, command=command
+    )
     return 0
 
 
@@ -169,9 +176,8 @@ def _screen(options: argparse.Namespace) -> int:
 
 
 def _steps(options: argparse.Namespace) -> int:
-    runs, _ = store.read_all(options.results)
-    for cpu in sorted({run.machine["cpu"] for run in runs}):
-        print(f"on {cpu}: {experiments.steps_in_peers_time(runs, options.peer, cpu)}")
+    runs, _ = store.read_all(options.paces)
+    print(pace.steps_in_peers_time(pace.seconds_per_step(runs), options.peer))
     return 0
 
 

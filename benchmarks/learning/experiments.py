@@ -7,14 +7,13 @@ Their files lie apart from the table's, one folder per experiment, and are repor
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
 
 from benchmarks.learning.configuration import Configuration
 from benchmarks.learning.configurations import TRPO_MUJOCO, configuration
 from benchmarks.learning.schedules import scaled
 from benchmarks.learning.selection import Job, job
-from benchmarks.learning.store import Run
 from benchmarks.learning.suites import OURS, SUITES
 
 SEEDS = (0, 1, 2)
@@ -30,29 +29,7 @@ EQUAL_TIME_STEPS = {
     "Ant-v5": 2_410_000,
     "Swimmer-v5": 1_270_000,
 }
-"""
-Printed by ``python -m benchmarks.learning steps`` from the runs on an AMD EPYC that were
-finished then; later ones would change them a little.
-"""
-
-
-def steps_in_peers_time(runs: Sequence[Run], peer: str, cpu: str) -> dict[str, int]:
-    """
-    Tell how many steps ours takes in the time that a peer takes for its own.
-
-    :param runs: finished runs of the table
-    :param peer: key of ``ALGORITHMS``
-    :param cpu: only runs on this kind of processor are compared
-    :return: by MuJoCo task with runs of both, rounded down to 10 000
-    """
-    steps = {}
-    for task in SUITES["mujoco"]:
-        on_task = [run for run in runs if run.environment == task and run.machine["cpu"] == cpu]
-        theirs = [run.cpu_s for run in on_task if run.algorithm == peer]
-        ours = [run.steps / run.cpu_s for run in on_task if run.algorithm == OURS]
-        if theirs and ours:
-            steps[task] = int(median(theirs) * median(ours)) // 10_000 * 10_000
-    return steps
+"""Printed by ``python -m benchmarks.learning steps``."""
 
 
 def _longer(bare: Configuration) -> Configuration:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes as Panel
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from benchmarks.learning.pace import seconds_per_step
+from benchmarks.learning.pace import Paces
 from benchmarks.learning.store import Run
 from benchmarks.learning.suites import ALGORITHMS
 
@@ -37,7 +37,7 @@ class Axis:
 
     :param label: with the unit
     :param unit: steps, or seconds, in one of the unit
-    :param is_time: whether steps are turned into seconds, at the pace of ``pace.seconds_per_step``
+    :param is_time: whether it is of seconds instead of steps
     """
 
     label: str
@@ -90,35 +90,41 @@ def curves(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:
     return grid, np.asarray(rows)
 
 
-def lines(runs: Sequence[Run], axis: Axis) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def lines(
+    runs: Sequence[Run], axis: Axis, paces: Paces
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """
     Bring the training curves of several algorithms onto one axis.
 
     :param runs: on one task
     :param axis: what to draw over
+    :param paces: that turn steps into seconds
     :return: by algorithm, in the order of ``ALGORITHMS``: positions in units of the axis from where
-        all seeds have finished an episode, and a row of returns per seed; without algorithms of
-        unknown pace
+        all seeds have finished an episode, and a row of returns per seed; on an axis of time
+        without algorithms of unknown pace
     """
     with_curve = [run for run in runs if run.curve["step"]]
-    paces = seconds_per_step(with_curve) if axis.is_time else dict.fromkeys(ALGORITHMS, 1.0)
     found = {}
     for algorithm in ALGORITHMS:
         of_algorithm = [run for run in with_curve if run.algorithm == algorithm]
-        if of_algorithm and algorithm in paces:
+        if not of_algorithm:
+            continue
+        pace = paces.get((algorithm, of_algorithm[0].environment)) if axis.is_time else 1.0
+        if pace is not None:
             grid, rows = curves(of_algorithm)
             started = ~np.isnan(rows).any(axis=0)
-            found[algorithm] = (grid[started] * paces[algorithm] / axis.unit, rows[:, started])
+            found[algorithm] = (grid[started] * pace / axis.unit, rows[:, started])
     return found
 
 
-def draw(runs: Sequence[Run], tasks: Sequence[str], axis: Axis, stem: Path) -> None:
+def draw(runs: Sequence[Run], tasks: Sequence[str], axis: Axis, paces: Paces, stem: Path) -> None:
     """
     Draw a suite as PNG and SVG: the mean over seeds, within a band from the lowest to the highest.
 
     :param runs: finished runs
     :param tasks: ids of the suite's tasks, in order
     :param axis: what to draw over
+    :param paces: that turn steps into seconds
     :param stem: the files' path, less the suffix
     """
     with mpl.rc_context(STYLE):
@@ -126,19 +132,24 @@ def draw(runs: Sequence[Run], tasks: Sequence[str], axis: Axis, stem: Path) -> N
         n_rows = -(-len(tasks) // columns)
         figure = Figure(figsize=(3.4 * columns, 2.5 * n_rows + 0.4), layout="constrained")
         panels = figure.subplots(n_rows, columns, squeeze=False).flatten()
+        shown: set[str] = set()
         for panel, task in zip(panels, tasks, strict=False):
-            _draw_panel(panel, [run for run in runs if run.environment == task], task, axis)
+            found = lines([run for run in runs if run.environment == task], axis, paces)
+            _draw_panel(panel, found, task, axis)
+            shown |= found.keys()
         for panel in panels[::columns]:
             panel.set_ylabel("return of training episodes")
         for panel in panels[len(tasks) :]:
             panel.axis("off")
-        _draw_legend(figure, {run.algorithm for run in runs})
+        _draw_legend(figure, shown)
         figure.savefig(stem.with_suffix(".png"), dpi=130, metadata={"Software": None})
         figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None})
 
 
-def _draw_panel(panel: Panel, runs: Sequence[Run], task: str, axis: Axis) -> None:
-    for algorithm, (x, rows) in lines(runs, axis).items():
+def _draw_panel(
+    panel: Panel, found: dict[str, tuple[np.ndarray, np.ndarray]], task: str, axis: Axis
+) -> None:
+    for algorithm, (x, rows) in found.items():
         colour = COLOURS[algorithm]
         panel.plot(x, rows.mean(axis=0), color=colour, lw=1.5)
         panel.fill_between(x, rows.min(axis=0), rows.max(axis=0), color=colour, alpha=0.15, lw=0)

@@ -1,41 +1,53 @@
 """
-How long a step of an algorithm takes, compared on one kind of processor.
+How long a step of an algorithm takes: all of them measured in turn on one machine.
 
-Runs of a table come from several machines, of which one may take twice as long as another.
+The runs of a table come from several machines, of which one may take thrice as long as another, so
+their own times cannot be compared. Short runs of everything, made one after another, can:
+
+    python -m benchmarks.learning run --steps 10240 --seeds 0,1,2 --jobs 1 --out OUT
+
+with ``benchmarks/learning/paces`` as OUT.
 """
 
+import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 
 from benchmarks.learning.store import Run
+from benchmarks.learning.suites import OURS, SUITES
+
+Paces = Mapping[tuple[str, str], float]
+"""CPU seconds per step, by algorithm and task."""
 
 
-def common_processor(runs: Sequence[Run]) -> str:
+def seconds_per_step(runs: Sequence[Run]) -> Paces:
     """
-    Name the kind of processor on which most algorithms have runs; of several, that of most runs.
+    Take the medians.
 
-    :param runs: one or more finished runs on a task
-    :return: as ``circumstances.machine`` calls it
+    :param runs: short runs on one machine
+    :return: by algorithm and task
+    :raises ValueError: they are of several machines
     """
-    on: dict[str, list[str]] = defaultdict(list)
+    machines = sorted({json.dumps(run.machine, sort_keys=True) for run in runs})
+    if len(machines) > 1:
+        raise ValueError(f"paces must all be of one machine, got {' and '.join(machines)}")
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for run in runs:
-        on[run.machine["cpu"]].append(run.algorithm)
-    return max(sorted(on), key=lambda cpu: (len(set(on[cpu])), len(on[cpu])))
+        found[run.algorithm, run.environment].append(run.cpu_s / run.steps)
+    return {cell: median(times) for cell, times in found.items()}
 
 
-def seconds_per_step(runs: Sequence[Run]) -> dict[str, float]:
+def steps_in_peers_time(paces: Paces, peer: str) -> dict[str, int]:
     """
-    Measure every algorithm on the common processor.
+    Tell how many steps ours takes in the time that a peer takes for its own.
 
-    :param runs: finished runs on a task
-    :return: median CPU seconds per step, by algorithm; without those that have no run there
+    :param paces: as measured
+    :param peer: key of ``ALGORITHMS``
+    :return: by MuJoCo task with paces of both, rounded down to 10 000
     """
-    if not runs:
-        return {}
-    processor = common_processor(runs)
-    paces: dict[str, list[float]] = defaultdict(list)
-    for run in runs:
-        if run.machine["cpu"] == processor:
-            paces[run.algorithm].append(run.cpu_s / run.steps)
-    return {algorithm: median(found) for algorithm, found in paces.items()}
+    return {
+        task: int(n_steps * paces[peer, task] / paces[OURS, task]) // 10_000 * 10_000
+        for task, n_steps in SUITES["mujoco"].items()
+        if {(peer, task), (OURS, task)} <= paces.keys()
+    }

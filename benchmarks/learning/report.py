@@ -4,15 +4,17 @@ import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from benchmarks.learning import figures, store, tables
+from benchmarks.learning import figures, selection, store, tables
 from benchmarks.learning.experiments import ABLATION as ABLATION_RUNS
 from benchmarks.learning.experiments import EQUAL_TIME as EQUAL_TIME_RUNS
 from benchmarks.learning.experiments import VARIANTS
+from benchmarks.learning.experiments import jobs as jobs_of
+from benchmarks.learning.pace import seconds_per_step
 from benchmarks.learning.store import Run
 from benchmarks.learning.suites import ALGORITHMS, CONTESTANTS, OURS, REFERENCE, SUITES
 
+TASKS = [task for tasks in SUITES.values() for task in tasks]
 TITLES = {
     "mujoco": "MuJoCo",
     "classic": "Classic control",
@@ -34,6 +36,12 @@ They took {hours:.2f} CPU hours of learning ({hours_each}).
 A score is the final deterministic return: the mean of 20 episodes that training has not seen, with
 frozen observation statistics and raw rewards. Tables show mean ± standard deviation (n − 1) over
 seeds, and in brackets how many seeds there are.
+
+Our settings were tuned for these tasks and steps, on other seeds (`TUNING.md` names the exceptions),
+and most end with the mean of their last parameters. The others' are what their projects publish
+(`configurations.py`), in part for longer trainings: on classic control PPO's are for 1 M steps of
+Acrobot and LunarLanderContinuous and 100 000 of CartPole, A2C's for 500 000 steps of CartPole and
+Acrobot, 1 M of Pendulum and 5 M of LunarLanderContinuous.
 """
 
 AGGREGATES = f"""Scores divided by the mean score of {ALGORITHMS[REFERENCE]} on the same task, of
@@ -49,52 +57,80 @@ STEPS_TO_THRESHOLD = """Training steps until the last 20 episodes had the mean r
 threshold: median over seeds, and how many seeds got there."""
 
 CURVES = """Training return (raw, the policy still exploring), a running mean over {window:.0%} of a
-run; line: mean over seeds, band: lowest to highest seed. Time is steps multiplied by the median CPU
-time of one, on the kind of processor on which most of a panel's algorithms have runs."""
+run; line: mean over seeds, band: lowest to highest seed."""
+
+TIME_AXIS = """Time is steps at the median pace of three short runs; those of all algorithms were
+made in turn on one machine ({cpu}; `python -m benchmarks.learning run --steps 10240 --seeds 0,1,2
+--jobs 1 --out benchmarks/learning/paces`)."""
+
+NO_TIME_AXIS = """No picture over time: no paces are measured (`benchmarks/learning/pace.py`)."""
 
 
 EQUAL_TIME = f"""## As long as PPO takes
 
 {ALGORITHMS[OURS]} for as many steps as fit into the time in which {ALGORITHMS["ppo"]} takes its
 own, schedules set for that length (`python -m benchmarks.learning run --experiment equal_time`).
-CPU minutes are of a kind of processor on which both have runs."""
+CPU minutes are steps at the paces of the pictures over time."""
 
 ABLATION = f"""## One part changed at a time
 
 {ALGORITHMS[OURS]} with one setting changed, on the seeds of the ablation (`python -m
-benchmarks.learning run --experiment ablation`). Last column: the mean over tasks of the score
-divided by that of the setting as it is."""
+benchmarks.learning run --experiment ablation`). Last column: the mean over tasks and seeds of the
+score divided by the mean score of the setting as it is on the same task and seeds, and in brackets
+its 95 % interval, as above."""
+
+UPDATES = """The updates behind these runs: medians over all of them of the realised KL divided by δ
+and of the steps of the line search, and how many were skipped since their data were not finite."""
 
 
-def make_report(results: Path, experiments: Path, out: Path, *, command: str) -> None:
+def make_report(results: Path, experiments: Path, paces: Path, *, out: Path, command: str) -> None:
     """
     Write ``results.csv``, ``report.md`` and the learning curves.
 
     :param results: folder of the finished runs; any number of them may be missing
     :param experiments: folder of the runs beside the table, likewise
+    :param paces: folder of short runs that tell how long a step takes, likewise
     :param out: folder to write to
     :param command: what made the report
-    :raises ValueError: there is no finished run
+    :raises ValueError: there is no finished run, one was made with other settings than today's, or
+        the paces are of several machines
     """
-    runs, broken = store.read_all(results)
-    for path in broken:
-        print(f"left out, not a finished run: {path}", file=sys.stderr)
+    jobs = selection.reported_jobs(results, list(ALGORITHMS), TASKS, None)
+    runs = _finished(jobs)
     if not runs:
         raise ValueError(f"{results} holds no finished run")
+    short, _ = store.read_all(paces)
     out.mkdir(parents=True, exist_ok=True)
     (out / "results.csv").write_text(tables.results_csv(runs))
     sections = [_head(runs, command)]
     for suite, tasks in SUITES.items():
         of_suite = [run for run in runs if run.environment in tasks]
-        sections.append(_section(suite, of_suite, out))
-    longer, _ = store.read_all(experiments / EQUAL_TIME_RUNS)
+        sections.append(_section(suite, of_suite, short, out))
+    longer = _finished(jobs_of(EQUAL_TIME_RUNS, experiments, TASKS, None))
     if longer:
-        sections += [EQUAL_TIME, "", tables.equal_time(runs, longer), ""]
-    variants = {name: store.read_all(experiments / ABLATION_RUNS / name)[0] for name in VARIANTS}
+        table = tables.equal_time(runs, longer, seconds_per_step(short))
+        sections += [EQUAL_TIME, "", table, ""]
+    changed = jobs_of(ABLATION_RUNS, experiments, TASKS, None)
+    variants = {
+        name: _finished([job for job in changed if job.path.parents[1].name == name])
+        for name in VARIANTS
+    }
     if any(variants.values()):
         sections += [ABLATION, "", tables.ablation(runs, variants), ""]
     (out / "report.md").write_text("\n".join(sections))
     print(f"{len(runs)} runs: {out / 'report.md'}")
+
+
+def _finished(jobs: Sequence[selection.Job]) -> list[Run]:
+    """Return the runs that are finished; those left out are named, others' settings refused."""
+    done = selection.progress(jobs)
+    for job in done.left:
+        if job.path.exists():
+            print(f"left out, not a finished run: {job.path}", file=sys.stderr)
+    if done.other_settings:
+        names = "\n  ".join(map(str, done.other_settings))
+        raise ValueError(f"runs made with other settings: delete them to redo them:\n  {names}")
+    return done.finished
 
 
 def _head(runs: Sequence[Run], command: str) -> str:
@@ -102,27 +138,12 @@ def _head(runs: Sequence[Run], command: str) -> str:
     for run in runs:
         hours[run.algorithm] += run.cpu_s / 3600
     each = ", ".join(f"{name} {hours[key]:.2f}" for key, name in ALGORITHMS.items() if key in hours)
-    head = HEAD.format(
+    return HEAD.format(
         command=command, n_runs=len(runs), hours=sum(hours.values()), hours_each=each
     )
-    return "\n".join([head, *_of_several_settings(runs)])
 
 
-def _of_several_settings(runs: Sequence[Run]) -> list[str]:
-    """Warn of seeds that cannot be averaged."""
-    settings: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for run in runs:
-        known = settings[run.algorithm, run.environment]
-        if run.configuration not in known:
-            known.append(run.configuration)
-    return [
-        f"**Warning: the seeds of {algorithm} on {task} were run with different settings.**\n"
-        for (algorithm, task), known in settings.items()
-        if len(known) > 1
-    ]
-
-
-def _section(suite: str, runs: Sequence[Run], out: Path) -> str:
+def _section(suite: str, runs: Sequence[Run], short: Sequence[Run], out: Path) -> str:
     title = f"## {TITLES[suite]}\n"
     if not runs:
         return f"{title}\nNo runs yet.\n"
@@ -140,9 +161,24 @@ def _section(suite: str, runs: Sequence[Run], out: Path) -> str:
         parts += [STEPS_TO_THRESHOLD, "", tables.steps_to_threshold(runs, tasks, algorithms), ""]
     else:
         parts += [NO_AGGREGATES, ""]
-    parts += ["### Learning curves\n", CURVES.format(window=figures.WINDOW), ""]
-    for axis, name in ((figures.OVER_STEPS, "steps"), (TIME[suite], "time")):
+    if any(run.updates for run in runs):
+        parts += [f"### Updates of {ALGORITHMS[algorithms[0]]}\n", UPDATES, ""]
+        parts += [tables.updates(runs, tasks), ""]
+    return "\n".join([*parts, *_curves(suite, runs, short, out)])
+
+
+def _curves(suite: str, runs: Sequence[Run], short: Sequence[Run], out: Path) -> list[str]:
+    parts = ["### Learning curves\n", CURVES.format(window=figures.WINDOW)]
+    axes = {"steps": figures.OVER_STEPS}
+    if short:
+        parts.append(TIME_AXIS.format(cpu=short[0].machine["cpu"]))
+        axes["time"] = TIME[suite]
+    else:
+        parts.append(NO_TIME_AXIS)
+    parts.append("")
+    paces = seconds_per_step(short)
+    for name, axis in axes.items():
         stem = out / f"{suite}_{name}"
-        figures.draw(runs, tasks, axis, stem)
+        figures.draw(runs, list(SUITES[suite]), axis, paces, stem)
         parts.append(f"![{TITLES[suite]}, return over {name}]({stem.name}.png)\n")
-    return "\n".join(parts)
+    return parts

@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.learning import store
 from benchmarks.learning.configuration import Configuration
 from benchmarks.learning.configurations import configuration
+from benchmarks.learning.models import constructor_defaults
 from benchmarks.learning.suites import CONTESTANTS, FIRST_TUNING_SEED, SUITES, seeds
 
 
@@ -122,7 +123,7 @@ def progress(jobs: Sequence[Job]) -> Progress:
             done.left.append(job)
             continue
         done.finished.append(run)
-        if not run.is_of(job.configuration):
+        if not run.is_of(job.configuration, constructor_defaults(job.configuration)):
             done.other_settings.append(job.path)
     return done
 

@@ -53,9 +53,22 @@ class Run:
     wall_s: float
     cpu_s: float
 
-    def is_of(self, configuration: Configuration) -> bool:
-        """Whether the run was made with exactly these settings."""
-        return bool(self.configuration == json.loads(json.dumps(configuration.as_json())))
+    def is_of(self, configuration: Configuration, defaults: dict[str, Any]) -> bool:
+        """
+        Tell whether the run was made with exactly these settings.
+
+        :param configuration: the settings
+        :param defaults: the constructor's today, as ``defaults`` above. One that the run does not
+            know is of an argument that came later, and makes no difference
+        :return: whether all arguments are the same, named or left out
+        """
+        wanted = json.loads(json.dumps(configuration.as_json()))
+        made = dict(self.configuration)
+        named = wanted.pop("settings")
+        now, then = {**defaults, **named}, {**self.defaults, **made.pop("settings")}
+        known = now.keys() & then.keys()
+        strange = (named.keys() - then.keys()) | (then.keys() - now.keys())
+        return made == wanted and not strange and all(now[key] == then[key] for key in known)
 
 
 def path_of(folder: Path, algorithm: str, environment: str, seed: int) -> Path:

@@ -15,7 +15,7 @@ from benchmarks.learning.aggregates import (
     probability_of_improvement,
 )
 from benchmarks.learning.experiments import ACTION_DIMENSIONS, SEEDS, VARIANTS
-from benchmarks.learning.pace import seconds_per_step
+from benchmarks.learning.pace import Paces
 from benchmarks.learning.store import Run
 from benchmarks.learning.suites import ALGORITHMS, OURS, REFERENCE, THRESHOLDS
 
@@ -125,29 +125,26 @@ def aggregates(runs: Sequence[Run], tasks: Sequence[str], algorithms: Sequence[s
     return "\n\n".join(parts)
 
 
-def equal_time(runs: Sequence[Run], longer: Sequence[Run]) -> str:
+def equal_time(runs: Sequence[Run], longer: Sequence[Run], paces: Paces) -> str:
     """
     Return our longer runs beside PPO's of the table: scores, steps and CPU time.
 
     :param runs: finished runs of the table
     :param longer: our runs that last as long as PPO's
-    :return: Markdown, a row per task; times are of the processor that both have runs on
+    :param paces: that turn steps into time
+    :return: Markdown, a row per task
     """
     theirs = [run for run in runs if run.algorithm == "ppo"]
     rows = []
     for task in dict.fromkeys(run.environment for run in longer):
-        sides = [[run for run in side if run.environment == task] for side in (longer, theirs)]
-        paces = seconds_per_step([*sides[0], *sides[1]])
         row = [task]
-        for side in sides:
-            steps = sorted({run.steps for run in side})
-            timed = [run for run in side if run.algorithm in paces]
-            minutes = [paces[run.algorithm] * run.steps / 60 for run in timed]
-            row += [
-                _cell([run.evaluation["mean"] for run in side]),
-                " / ".join(f"{n:,}" for n in steps),
-                f"{np.median(minutes):.1f}" if minutes else "none",
-            ]
+        for side, algorithm in ((longer, OURS), (theirs, "ppo")):
+            on_task = [run for run in side if run.environment == task]
+            steps = sorted({run.steps for run in on_task})
+            pace = paces.get((algorithm, task))
+            minutes = "none" if pace is None else " / ".join(f"{n * pace / 60:.1f}" for n in steps)
+            score = _cell([run.evaluation["mean"] for run in on_task])
+            row += [score, " / ".join(f"{n:,}" for n in steps), minutes]
         rows.append(row)
     columns = ["{}", "steps", "CPU minutes"]
     names = (ALGORITHMS[OURS], ALGORITHMS["ppo"])
@@ -160,22 +157,58 @@ def ablation(runs: Sequence[Run], variants: dict[str, list[Run]]) -> str:
 
     :param runs: finished runs of the table
     :param variants: finished runs by name of ``VARIANTS``
-    :return: Markdown, a row per variant
+    :return: Markdown, a row per variant; ratios are of the seeds that both have
     """
+    tasks = list(ACTION_DIMENSIONS)
     ours = [run for run in runs if run.algorithm == OURS and run.seed in SEEDS]
-
-    def scores(of_one: Sequence[Run], task: str) -> list[float]:
-        return [run.evaluation["mean"] for run in of_one if run.environment == task]
-
     rows = []
-    named = {"our setting": ours} | {VARIANTS[name]: found for name, found in variants.items()}
-    for name, found in named.items():
-        cells = {task: scores(found, task) for task in ACTION_DIMENSIONS}
-        whole = all(cells.values()) and all(scores(ours, task) for task in ACTION_DIMENSIONS)
-        ratios = [np.mean(c) / np.mean(scores(ours, t)) for t, c in cells.items()] if whole else []
-        mean = f"{np.mean(ratios):.2f}" if whole else "none"
-        rows.append([name, *map(_cell, cells.values()), mean])
-    return _markdown(["what", *ACTION_DIMENSIONS, "mean of ratios"], rows)
+    for name, found in {"our setting": ours, **variants}.items():
+        cells = [_scores(found, task) for task in tasks]
+        both = sorted(
+            set.intersection(
+                *(set(_scores(side, task)) for side in (ours, found) for task in tasks)
+            )
+        )
+        mean = "none"
+        if both:
+            table, base = (
+                np.array([[_scores(side, task)[seed] for task in tasks] for seed in both])
+                for side in (found, ours)
+            )
+            mean = _interval(estimate(mean_of_ratios, table / base.mean(axis=0)))
+        texts = [_cell(list(cell.values())) for cell in cells]
+        rows.append([VARIANTS.get(name, name), *texts, mean])
+    return _markdown(["what", *tasks, "mean of ratios"], rows)
+
+
+def _scores(runs: Sequence[Run], task: str) -> dict[int, float]:
+    """Return final scores on a task by seed."""
+    return {run.seed: run.evaluation["mean"] for run in runs if run.environment == task}
+
+
+def updates(runs: Sequence[Run], tasks: Sequence[str]) -> str:
+    """
+    Return how our updates went.
+
+    :param runs: finished runs of a suite
+    :param tasks: ids of the suite's tasks, in order
+    :return: Markdown, a row per task
+    """
+    rows = []
+    for task in tasks:
+        noted = [run for run in runs if run.environment == task and run.updates]
+        if not noted:
+            continue
+        columns = {
+            name: [
+                value for run in noted for value in (run.updates or {})[name] if value is not None
+            ]
+            for name in ("kl_utilization", "line_search_steps")
+        }
+        skipped = sum(run.skipped_updates or 0 for run in noted)
+        kl, steps = (f"{np.median(values):.3g}" for values in columns.values())
+        rows.append([task, kl, steps, str(skipped)])
+    return _markdown(["task", "KL / δ", "steps of the search", "skipped updates"], rows)
 
 
 def _normalised_table(normalised: dict[str, np.ndarray], tasks: Sequence[str]) -> str:

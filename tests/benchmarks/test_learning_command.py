@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.learning import __main__ as command
 from benchmarks.learning import selection, single_run, store
+from benchmarks.learning.models import constructor_defaults
 from benchmarks.learning.runner import sole_runner
 
 ROOT = Path(__file__).parents[2]
@@ -37,14 +38,20 @@ def test_tuning_refuses_reported_seeds_and_settings_need_a_label(monkeypatch, tm
     assert "seeds must be >= 100 for tuning, got [4]" in capsys.readouterr().err
     assert call_command(monkeypatch, "--setting", "{}", out=tmp_path) == 2
     assert "--setting needs a --label" in capsys.readouterr().err
+    assert call_command(monkeypatch, "--experiment", "ablation", out=tmp_path) == 2
+    assert "--experiment has its own settings, got --steps" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
-def test_steps_in_a_peers_time_are_told_per_kind_of_machine(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["benchmarks.learning", "steps"])
+def test_steps_in_a_peers_time_come_from_the_paces(monkeypatch, tmp_path, capsys):
+    for algorithm in ("trpo", "ppo"):
+        (job,) = selection.trial_jobs(
+            tmp_path, [algorithm], ["Swimmer-v5"], seeds=[0], steps=8, changes={"n_steps": 8}
+        )
+        store.write(job.path, single_run.perform(job.configuration, 0))
+    monkeypatch.setattr(sys, "argv", ["benchmarks.learning", "steps", "--paces", str(tmp_path)])
     assert command.main() == 0
-    told = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
-    assert told["on AMD EPYC"].startswith("{'HalfCheetah-v5': ")
+    assert capsys.readouterr().out.startswith("{'Swimmer-v5': ")
 
 
 def finished_job(folder, algorithm, seed=0):
@@ -84,7 +91,7 @@ def test_runs_with_other_settings_are_neither_kept_nor_lost(tmp_path, monkeypatc
     options = ("--only", "a2c", "--label", "a", "--seeds", "100", "--setting", '{"n_steps": 6}')
     assert call_command(monkeypatch, *options, out=tmp_path) == 2
     assert "made with other settings" in capsys.readouterr().err
-    assert store.read(job.path).is_of(job.configuration)
+    assert store.read(job.path).is_of(job.configuration, constructor_defaults(job.configuration))
 
 
 def test_a_folder_has_one_runner(tmp_path, monkeypatch, capsys):

@@ -13,7 +13,7 @@ from benchmarks.learning import selection, single_run, store
 from benchmarks.learning.configuration import Configuration
 from benchmarks.learning.configurations import SETTINGS, configuration
 from benchmarks.learning.durations import Durations
-from benchmarks.learning.models import build_model, evaluation_env
+from benchmarks.learning.models import build_model, constructor_defaults, evaluation_env
 from benchmarks.learning.recorder import FIGURES, Recorder
 from benchmarks.learning.schedules import Linear, linear, resolve
 from benchmarks.learning.suites import ALGORITHMS, ALL_OF_OURS, CONTESTANTS, SUITES, seeds
@@ -152,7 +152,7 @@ def test_run_is_whole_after_a_trip_through_its_file(algorithm, task, tmp_path):
     store.write(job.path, run)
     again = store.read(job.path)
     assert again == run
-    assert again.is_of(job.configuration)
+    assert again.is_of(job.configuration, constructor_defaults(job.configuration))
     assert [path.name for path in job.path.parent.iterdir()] == [job.path.name]
 
     assert run.steps >= 1600
@@ -178,6 +178,21 @@ def test_run_of_ours_has_figures_of_every_update():
     assert all(0.5 < value <= 1 for value in run.updates["kl_utilization"])
     assert run.updates["std"] == [None] * 3  # no standard deviation with discrete actions
     assert run.skipped_updates == 0
+
+
+def test_runs_with_another_default_are_of_other_settings():
+    settings = configuration("trpo", "CartPole-v1")
+    defaults = constructor_defaults(settings)
+    run = single_run.perform(build_short(settings, steps=1024), seed=0)
+    settings = build_short(settings, steps=1024)
+    assert run.is_of(settings, defaults)
+    assert run.is_of(settings, {**defaults, "later_argument": 0.5})
+    assert not run.is_of(settings, {**defaults, "cg_max_steps": defaults["cg_max_steps"] + 1})
+    named = {"cg_max_steps": defaults["cg_max_steps"]}
+    assert run.is_of(settings.changed(named), {**defaults, "cg_max_steps": 99})
+    assert not run.is_of(settings.changed({"cg_max_steps": 99}), defaults)
+    assert not run.is_of(settings.changed({"later_argument": 0.5}), defaults)
+    assert not run.is_of(settings.changed({"n_envs": 1}), defaults)
 
 
 def build_short(settings, steps):

@@ -7,6 +7,8 @@ import pytest
 from benchmarks.learning import aggregates, experiments, figures, pace, store
 from benchmarks.learning.configurations import configuration
 from benchmarks.learning.figures import smooth
+from benchmarks.learning.models import constructor_defaults
+from benchmarks.learning.recorder import FIGURES
 from benchmarks.learning.report import make_report
 from benchmarks.learning.schedules import linear, scaled
 from benchmarks.learning.suites import SUITES
@@ -50,9 +52,8 @@ def save(folder, *runs):
 
 
 def report(tmp_path, name="report"):
-    make_report(
-        tmp_path / "results", tmp_path / "experiments", tmp_path / name, command="the command"
-    )
+    folders = (tmp_path / folder for folder in ("results", "experiments", "paces"))
+    make_report(*folders, out=tmp_path / name, command="the command")
     return (tmp_path / name / "report.md").read_text()
 
 
@@ -178,12 +179,11 @@ def test_partial_results_make_a_report_that_says_what_is_missing(tmp_path, capsy
     assert row(text, "Pendulum-v1")[4] == "−5.0 (1)"
     assert "No aggregates yet" in text
     assert str(broken) in capsys.readouterr().err
+    assert "No picture over time" in text
+    assert "return over time" not in text
     pictures = {path.name for path in (tmp_path / "report").glob("*_*.*")}
     assert pictures == {
-        f"{suite}_{axis}.{suffix}"
-        for suite in ("mujoco", "classic")
-        for axis in ("steps", "time")
-        for suffix in ("png", "svg")
+        f"{suite}_steps.{suffix}" for suite in ("mujoco", "classic") for suffix in ("png", "svg")
     }
 
 
@@ -195,18 +195,25 @@ def test_ratios_to_a_negative_mean_are_refused(tmp_path):
     assert "the mean of TRPO (sb3_contrib) is not positive on Ant-v5" in report(tmp_path)
 
 
-def test_seeds_with_different_settings_are_pointed_out(tmp_path):
+def test_runs_with_other_settings_than_todays_are_refused(tmp_path):
     other = configuration("trpo", "Hopper-v5").changed({"n_steps": 64}).as_json()
-    save(
-        tmp_path / "results",
-        synthetic("trpo", "Hopper-v5", 0, 1.0),
-        synthetic("trpo", "Hopper-v5", 1, 1.0, configuration=other),
-    )
-    assert "seeds of trpo on Hopper-v5 were run with different settings" in report(tmp_path)
+    old = synthetic("trpo", "Hopper-v5", 1, 1.0, configuration=other)
+    save(tmp_path / "results", synthetic("trpo", "Hopper-v5", 0, 1.0), old)
+    with pytest.raises(ValueError, match=r"other settings.*\n.*Hopper-v5/trpo-seed1.json$"):
+        report(tmp_path)
+
+
+def test_experiments_with_other_settings_than_todays_are_refused(tmp_path):
+    save(tmp_path / "results", synthetic("trpo", "Hopper-v5", 0, 1.0))
+    folder = tmp_path / "experiments" / experiments.ABLATION / "critic_half"
+    save(folder, synthetic("trpo", "Hopper-v5", 0, 1.0))  # nothing is changed
+    with pytest.raises(ValueError, match=r"other settings.*\n.*critic_half/Hopper-v5"):
+        report(tmp_path)
 
 
 def test_report_is_the_same_every_time(tmp_path):
     save(tmp_path / "results", *full_mujoco("contrib_trpo", 1.0), *full_mujoco("trpo", 1.5))
+    save(tmp_path / "paces", synthetic("trpo", "Hopper-v5", 0, 1.0))
     report(tmp_path, "first")
     report(tmp_path, "second")
     names = sorted(path.name for path in (tmp_path / "first").iterdir())
@@ -218,7 +225,7 @@ def test_report_is_the_same_every_time(tmp_path):
 
 def test_no_finished_run_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="holds no finished run"):
-        make_report(tmp_path, tmp_path, tmp_path / "report", command="the command")
+        report(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", json.dumps({"algorithm": "trpo"}), "\udcff"])
@@ -234,42 +241,69 @@ def test_files_that_hold_no_run_are_broken(tmp_path, text):
 
 def test_longer_runs_stand_beside_ppos_of_the_table(tmp_path):
     save(tmp_path / "results", *(synthetic("ppo", "Hopper-v5", n, 100.0 * n) for n in range(3)))
-    slow = {"machine": {"cpu": "another"}, "cpu_s": 1e6}
-    save(tmp_path / "results", synthetic("ppo", "Hopper-v5", 2, 200.0, **slow))
-    longer = synthetic("trpo", "Hopper-v5", 0, 450.0, steps=5000, cpu_s=1200.0)
-    save(tmp_path / "experiments" / experiments.EQUAL_TIME, longer)
+    for seed, seconds in enumerate((0.1, 0.2, 0.9)):
+        save(tmp_path / "paces", on("this", "ppo", seed, 1000 * seconds))
+        save(tmp_path / "paces", on("this", "trpo", seed, 100 * seconds))
+    folder = tmp_path / "experiments"
+    (job,) = experiments.jobs(experiments.EQUAL_TIME, folder, ["Hopper-v5"], [0])
+    settings = job.configuration.as_json()
+    longer = synthetic("trpo", "Hopper-v5", 0, 450.0, steps=6000, configuration=settings)
+    store.write(job.path, longer)
     text = report(tmp_path)
     text = text[text.index("As long as PPO") :]
     assert row(text, "Hopper-v5")[1:] == [
-        *("450.0 (1)", "5,000", "20.0"),
-        *("100.0 ± 100.0 (3)", "1,000", "60.0"),
+        *("450.0 (1)", "6,000", "2.0"),
+        *("100.0 ± 100.0 (3)", "1,000", "3.3"),
     ]
 
 
-def test_ablation_divides_by_the_same_seeds_of_our_setting(tmp_path):
-    for task, score in zip(experiments.ACTION_DIMENSIONS, (100.0, 200.0, 400.0), strict=True):
-        ours = [synthetic("trpo", task, seed, score) for seed in experiments.SEEDS]
-        save(tmp_path / "results", *ours, synthetic("trpo", task, 4, 1e6))
-        half = [synthetic("trpo", task, seed, score / 2) for seed in experiments.SEEDS]
-        save(tmp_path / "experiments" / experiments.ABLATION / "paper_search", *half)
+def save_variant(tmp_path, name, scores):
+    """Runs of a variant: scores by task and seed."""
+    jobs = experiments.jobs(experiments.ABLATION, tmp_path / "experiments", MUJOCO, None)
+    for job in jobs:
+        settings = job.configuration
+        if job.path.parents[1].name == name and (settings.environment, job.seed) in scores:
+            score = scores[settings.environment, job.seed]
+            as_json = settings.as_json()
+            run = synthetic("trpo", settings.environment, job.seed, score, configuration=as_json)
+            store.write(job.path, run)
+
+
+def test_ablation_divides_by_our_setting_on_the_same_seeds(tmp_path):
+    tasks = list(experiments.ACTION_DIMENSIONS)
+    scores = {(task, s): 100.0 * 4**s * (i + 1) for i, task in enumerate(tasks) for s in range(3)}
+    runs = [synthetic("trpo", task, seed, score) for (task, seed), score in scores.items()]
+    save(tmp_path / "results", *runs, *(synthetic("trpo", task, 4, 1e6) for task in tasks))
+    half = {cell: score / 2 for cell, score in scores.items()}
+    save_variant(tmp_path, "paper_search", half)
+    save_variant(tmp_path, "critic_double", {c: v for c, v in half.items() if c[1] != 2})
+    save_variant(tmp_path, "cg_25", {c: v for c, v in half.items() if c[0] != tasks[1]})
     text = report(tmp_path)
-    assert row(text, "our setting")[1:] == [
-        *("100.0 ± 0.0 (3)", "200.0 ± 0.0 (3)", "400.0 ± 0.0 (3)"),
-        "1.00",
-    ]
-    assert row(text, experiments.VARIANTS["paper_search"])[-1] == "0.50"
-    assert row(text, experiments.VARIANTS["critic_half"])[-1] == "none"
+    of = experiments.VARIANTS
+    assert row(text, "our setting")[1] == "700.0 ± 793.7 (3)"
+    assert row(text, "our setting")[-1].startswith("1.00 [0.")
+    assert row(text, of["paper_search"])[-1].startswith("0.50 [0.")
+    assert row(text, of["critic_double"])[-1].startswith("0.50 [0.")
+    assert row(text, of["cg_25"])[1:3] == ["350.0 ± 396.9 (3)", "none"]
+    assert row(text, of["cg_25"])[-1] == row(text, of["critic_half"])[-1] == "none"
 
 
-def test_steps_in_a_peers_time_compare_like_with_like():
-    on = {"cpu": "this"}
-    runs = [
-        synthetic("ppo", "Hopper-v5", 0, 1.0, cpu_s=500.0, machine=on),
-        synthetic("ppo", "Hopper-v5", 1, 1.0, cpu_s=5000.0, machine={"cpu": "another"}),
-        synthetic("trpo", "Hopper-v5", 0, 1.0, steps=1_000_000, cpu_s=100.0, machine=on),
-        synthetic("ppo", "Ant-v5", 0, 1.0, machine=on),
-    ]
-    assert experiments.steps_in_peers_time(runs, "ppo", "this") == {"Hopper-v5": 5_000_000}
+def test_updates_are_medians_over_all_seeds(tmp_path):
+    columns = {name: [1.0] for name in FIGURES}
+    for seed, (kl, skipped) in enumerate([([0.9, None, 0.96], 1), ([0.98], 2)]):
+        noted = {**columns, "kl_utilization": kl, "line_search_steps": [2.0 + seed]}
+        run = synthetic("trpo", "Ant-v5", seed, 1.0, updates=noted, skipped_updates=skipped)
+        save(tmp_path / "results", run)
+    save(tmp_path / "results", synthetic("trpo", "Hopper-v5", 0, 1.0))
+    text = report(tmp_path)
+    text = text[text.index("### Updates of TRPO (sb3_trpo)") :]
+    assert row(text, "Ant-v5")[1:] == ["0.96", "2.5", "3"]
+    assert "| Hopper-v5 |" not in text
+
+
+def arguments(settings):
+    """All arguments of a run's constructor, left out or named."""
+    return {**constructor_defaults(settings), **settings.settings}
 
 
 def test_every_variant_changes_our_setting_on_each_of_its_tasks(tmp_path, monkeypatch):
@@ -279,7 +313,8 @@ def test_every_variant_changes_our_setting_on_each_of_its_tasks(tmp_path, monkey
     n_cells = len(experiments.VARIANTS) * len(experiments.ACTION_DIMENSIONS)
     assert len({job.path for job in jobs}) == len(jobs) == n_cells * len(experiments.SEEDS)
     for job in jobs:
-        assert job.configuration != configuration("trpo", job.configuration.environment)
+        bare = configuration("trpo", job.configuration.environment)
+        assert arguments(job.configuration) != arguments(bare)
     (longer,) = experiments.jobs(experiments.EQUAL_TIME, tmp_path, MUJOCO, [2, 3])
     assert (longer.configuration.steps, longer.seed) == (7_000_000, 2)
     ours = configuration("trpo", "Ant-v5")
@@ -297,34 +332,27 @@ def test_scaled_settings_keep_their_kind():
 
 
 def on(cpu, algorithm, seed, cpu_s):
+    """A run of 1000 steps on Hopper-v5."""
     return synthetic(algorithm, "Hopper-v5", seed, 1.0, machine={"cpu": cpu}, cpu_s=cpu_s)
 
 
-def test_paces_are_of_the_processor_with_most_algorithms():
-    many = [on("slow", "ppo", seed, 9000.0) for seed in range(3)]
-    both = [on("fast", "ppo", 3, 2000.0), *(on("fast", "trpo", n, 100.0 * n) for n in (1, 2, 9))]
-    assert pace.seconds_per_step([*many, *both]) == {"ppo": 2.0, "trpo": 0.2}
-
-
-def test_of_two_processors_with_all_algorithms_that_of_most_runs_counts():
-    a = [on("a", "ppo", 0, 1000.0), on("a", "trpo", 0, 100.0)]
-    b = [on("b", "ppo", 1, 2000.0), on("b", "trpo", 1, 300.0), on("b", "trpo", 2, 300.0)]
-    assert pace.seconds_per_step([*b, *a]) == {"ppo": 2.0, "trpo": 0.3}
-    assert pace.seconds_per_step([*a, b[0]]) == {"ppo": 1.0, "trpo": 0.1}
-
-
-def test_algorithm_without_a_run_on_the_common_processor_has_no_pace():
-    assert pace.seconds_per_step(
-        [on("a", "ppo", 0, 1.0), on("a", "trpo", 0, 1.0), on("b", "a2c", 0, 1.0)]
-    ).keys() == {"ppo", "trpo"}
+def test_paces_are_medians_on_one_machine():
+    runs = [on("a", "ppo", seed, cpu_s) for seed, cpu_s in enumerate((900.0, 2000.0, 3e5))]
+    runs.append(on("a", "trpo", 0, 100.0))
+    found = pace.seconds_per_step(runs)
+    assert found == {("ppo", "Hopper-v5"): 2.0, ("trpo", "Hopper-v5"): 0.1}
+    assert pace.steps_in_peers_time(found, "ppo") == {"Hopper-v5": 20_000_000}
+    assert pace.steps_in_peers_time(found, "a2c") == {}
     assert pace.seconds_per_step([]) == {}
+    with pytest.raises(ValueError, match="must all be of one machine"):
+        pace.seconds_per_step([*runs, on("b", "trpo", 1, 100.0)])
 
 
-def test_curves_over_time_are_those_over_steps_at_that_pace():
-    runs = [on("fast", "trpo", 0, 100.0), on("fast", "ppo", 0, 2000.0), on("slow", "ppo", 1, 1e6)]
-    runs.append(on("slow", "a2c", 0, 1.0))
-    by_steps = figures.lines(runs, figures.OVER_STEPS)
-    by_time = figures.lines(runs, figures.OVER_MINUTES)
+def test_curves_over_time_are_those_over_steps_at_the_paces():
+    runs = [on("x", algorithm, 0, 1.0) for algorithm in ("trpo", "ppo", "a2c")]
+    paces = {("trpo", "Hopper-v5"): 0.1, ("ppo", "Hopper-v5"): 2.0, ("a2c", "Ant-v5"): 1.0}
+    by_steps = figures.lines(runs, figures.OVER_STEPS, {})
+    by_time = figures.lines(runs, figures.OVER_MINUTES, paces)
     assert (list(by_steps), list(by_time)) == (["trpo", "ppo", "a2c"], ["trpo", "ppo"])
     for algorithm, seconds in (("trpo", 0.1), ("ppo", 2.0)):
         (steps, returns), (minutes, same) = by_steps[algorithm], by_time[algorithm]
