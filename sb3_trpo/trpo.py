@@ -125,8 +125,8 @@ class TRPO(ResumableAlgorithm):
         all at once
     :param center_td_errors: before each update, shift all values by the constant that their TD
         errors have in common, which a critic learns only slowly where γ is near 1. It
-        hurts where episodes are short (measured on CartPole and Acrobot). Nothing is shifted where
-        a policy or rollout buffer class of one's own makes SB3's loop collect
+        can keep an agent from finding a goal (measured on Acrobot). Nothing is shifted where a
+        policy or rollout buffer class of one's own makes SB3's loop collect
     :param clipped_actions: take the probabilities of actions as the environment gets them, after
         SB3 has clipped them to the Box, instead of those of the samples: a gradient with the same
         mean and no higher variance. Of SB3's diagonal Gaussian alone; with gSDE and other

@@ -1,13 +1,18 @@
-"""That the peers run with the settings that rl_zoo3 publishes, read from its own files."""
+"""That peers run with the settings of rl_zoo3's files, and that our file has those of our runs."""
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 from torch import nn
 
-from benchmarks.learning.configuration import OUTSIDE_CONSTRUCTOR
+import sb3_trpo
+from benchmarks.learning import store
+from benchmarks.learning.__main__ import RESULTS
+from benchmarks.learning.configuration import OUTSIDE_CONSTRUCTOR, Configuration
 from benchmarks.learning.configurations import configuration
+from benchmarks.learning.models import constructor_defaults
 from benchmarks.learning.schedules import linear
 from benchmarks.learning.suites import CONTESTANTS, SUITES
 
@@ -23,14 +28,12 @@ CELLS = [
 ]
 
 
-def published(algorithm, task):
-    """The zoo's entry, written as a configuration is; what it leaves out is the default."""
-    name = task.replace("NoVelocity-v1", "NoVel-v1").replace("NoVelocity", "").replace("-v5", "-v4")
-    file = Path(rl_zoo3.__file__).parent / "hyperparams" / f"{FILES[algorithm]}.yml"
-    entry = yaml.safe_load(file.read_text())[name]
-    del entry["n_timesteps"]
+def as_settings(entry):
+    """An entry of the zoo, written as a configuration is; what it leaves out is the default."""
     entry = {"n_envs": 1, "gamma": 0.99, **entry}
-    entry["normalize"] = {} if entry.get("normalize") else None
+    del entry["n_timesteps"]
+    normalize = entry.get("normalize")
+    entry["normalize"] = {} if normalize is True else normalize or None
     for key, value in entry.items():
         if isinstance(value, str) and value.startswith("lin_"):
             entry[key] = linear(float(value.removeprefix("lin_")))
@@ -42,8 +45,33 @@ def published(algorithm, task):
     return entry
 
 
+def ran_with(algorithm, task):
+    """A configuration in the same form."""
+    ours = configuration(algorithm, task)
+    return {**ours.settings, **{name: getattr(ours, name) for name in OUTSIDE_CONSTRUCTOR}}
+
+
 @pytest.mark.parametrize(("algorithm", "task"), CELLS)
 def test_peer_runs_with_its_published_setting(algorithm, task):
-    ours = configuration(algorithm, task)
-    apart = {name: getattr(ours, name) for name in OUTSIDE_CONSTRUCTOR}
-    assert {**ours.settings, **apart} == published(algorithm, task)
+    name = task.replace("NoVelocity-v1", "NoVel-v1").replace("NoVelocity", "").replace("-v5", "-v4")
+    file = Path(rl_zoo3.__file__).parent / "hyperparams" / f"{FILES[algorithm]}.yml"
+    entry = yaml.safe_load(file.read_text())[name]
+    assert ran_with(algorithm, task) == as_settings(entry)
+
+
+OURS = Path(sb3_trpo.__file__).parent / "zoo" / "hyperparams" / "trpo.yml"
+# The comment above an entry says what stands behind it.
+FIVE_SEEDS = re.findall(r"^# five seeds.*\n(\S+?):", OURS.read_text(), flags=re.MULTILINE)
+
+
+def test_tasks_of_the_benchmark_have_entries_of_five_seeds():
+    assert sorted(FIVE_SEEDS) == sorted([*SUITES["mujoco"], *SUITES["classic"]])
+
+
+@pytest.mark.parametrize("task", FIVE_SEEDS)
+def test_our_entry_of_five_seeds_is_what_they_ran_with(task):
+    entry = yaml.safe_load(OURS.read_text())[task]
+    arguments = constructor_defaults(Configuration("trpo", task, steps=1))
+    assert {**arguments, **ran_with("trpo", task)} == {**arguments, **as_settings(entry)}
+    assert entry["n_timesteps"] == configuration("trpo", task).steps
+    assert all(store.path_of(RESULTS, "trpo", task, seed).exists() for seed in range(5))
