@@ -12,9 +12,9 @@ PACKAGES = ("torch", "numpy", "gymnasium", "mujoco", "stable_baselines3", "sb3_c
 
 
 def versions() -> dict[str, Any]:
-    """Return the versions that decide a run's numbers; for our own code the commit, too."""
+    """Return the versions that decide a run's numbers; for our code and this harness the commit."""
     commit = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "--", ".")
+    changes = _git("status", "--porcelain", "--", ".", ":/benchmarks/learning/*.py")
     return {
         "python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},

@@ -17,18 +17,18 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 from benchmarks.learning.configurations import configuration
 from benchmarks.learning.models import build_model, evaluation_env
+from benchmarks.learning.single_run import EVALUATION_SEED_OFFSET
 from benchmarks.learning.suites import FIRST_TUNING_SEED, OURS, SUITES
 from sb3_trpo import TRPO
 from sb3_trpo.averaging import ParameterMean
 
 N_LAST, EVERY = 100, 5
 MEANS = (5, 10, 20, 50, 100)
-EVALUATION_SEED = 10_000
 
 
 def score(model: TRPO, environment: str, n_episodes: int) -> str:
     """Evaluate without noise: mean ± standard deviation over episodes."""
-    env = evaluation_env(model, environment, EVALUATION_SEED)
+    env = evaluation_env(model, environment, EVALUATION_SEED_OFFSET)
     mean, std = evaluate_policy(model, env, n_episodes, deterministic=True)
     env.close()
     return f"{mean:.0f} ± {std:.0f}"

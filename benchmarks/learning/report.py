@@ -1,7 +1,7 @@
 """Tables and pictures from the raw files alone."""
 
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +12,14 @@ from benchmarks.learning.experiments import VARIANTS
 from benchmarks.learning.experiments import jobs as jobs_of
 from benchmarks.learning.pace import seconds_per_step
 from benchmarks.learning.store import Run
-from benchmarks.learning.suites import ALGORITHMS, CONTESTANTS, OURS, REFERENCE, SUITES
+from benchmarks.learning.suites import (
+    ALGORITHMS,
+    ALL_OF_OURS,
+    CONTESTANTS,
+    OURS,
+    REFERENCE,
+    SUITES,
+)
 
 TASKS = [task for tasks in SUITES.values() for task in tasks]
 TITLES = {
@@ -31,13 +38,13 @@ TIME = {
 HEAD = """# Learning benchmark
 
 Made by `{command}` from the {n_runs} runs that `python -m benchmarks.learning run` had finished.
-They took {hours:.2f} CPU hours of learning ({hours_each}).
+They took {hours:.2f} CPU hours of learning ({hours_each}). Ours were made by the code of {commits}.
 
 A score is the final deterministic return: the mean of 20 episodes that training has not seen, with
 frozen observation statistics and raw rewards. Tables show mean ± standard deviation (n − 1) over
 seeds, and in brackets how many seeds there are.
 
-Our settings were tuned for these tasks and steps, on other seeds (`TUNING.md` names the exceptions),
+Our settings were tuned for these tasks and steps, on other seeds (`TUNING.md` has the exceptions),
 and most end with the mean of their last parameters. The others' are what their projects publish
 (`configurations.py`), in part for longer trainings: on classic control PPO's are for 1 M steps of
 Acrobot and LunarLanderContinuous and 100 000 of CartPole, A2C's for 500 000 steps of CartPole and
@@ -138,8 +145,14 @@ def _head(runs: Sequence[Run], command: str) -> str:
     for run in runs:
         hours[run.algorithm] += run.cpu_s / 3600
     each = ", ".join(f"{name} {hours[key]:.2f}" for key, name in ALGORITHMS.items() if key in hours)
+    of_ours = [run for run in runs if run.algorithm in ALL_OF_OURS]
+    commits = Counter((run.versions.get("sb3_trpo_commit") or "unknown")[:7] for run in of_ours)
     return HEAD.format(
-        command=command, n_runs=len(runs), hours=sum(hours.values()), hours_each=each
+        command=command,
+        n_runs=len(runs),
+        hours=sum(hours.values()),
+        hours_each=each,
+        commits=", ".join(f"{commit} ({n} runs)" for commit, n in commits.items()) or "no commit",
     )
 
 

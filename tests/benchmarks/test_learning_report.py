@@ -139,6 +139,7 @@ def test_report_has_the_numbers_of_the_raw_files(tmp_path):
     text = report(tmp_path)
     assert "`the command` from the 20 runs" in text
     assert "20.00 CPU hours" in text
+    assert "Ours were made by the code of unknown (10 runs)." in text
     assert row(text, "Ant-v5")[2:] == ["200.0 ± 28.3 (2)", "100.0 ± 14.1 (2)", "none", "none"]
     ours = row(text, "TRPO (sb3_trpo)")
     assert ours[1] == "2"
