@@ -129,14 +129,11 @@ def make_report(results: Path, experiments: Path, paces: Path, *, out: Path, com
 
 
 def _finished(jobs: Sequence[selection.Job]) -> list[Run]:
-    """Return the runs that are finished; those left out are named, others' settings refused."""
+    """Return the runs that are finished; those that are broken are named and left out."""
     done = selection.progress(jobs)
     for job in done.left:
         if job.path.exists():
             print(f"left out, not a finished run: {job.path}", file=sys.stderr)
-    if done.other_settings:
-        names = "\n  ".join(map(str, done.other_settings))
-        raise ValueError(f"runs made with other settings: delete them to redo them:\n  {names}")
     return done.finished
 
 

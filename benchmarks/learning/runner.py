@@ -193,10 +193,6 @@ def do_missing(folder: Path, jobs: Sequence[Job], *, n_jobs: int) -> list[Job]:
         with other settings
     """
     with sole_runner(folder), termination_as_interrupt():
-        done = progress(jobs)
-        if done.other_settings:
-            files = "".join(f"\n  {path}" for path in done.other_settings)
-            raise ValueError(f"runs made with other settings: delete them to redo them:{files}")
-        runner = Runner(done, n_jobs=n_jobs)
+        runner = Runner(progress(jobs), n_jobs=n_jobs)
         runner.run()
     return runner.failed

@@ -37,12 +37,10 @@ class Progress:
 
     :param finished: runs whose files are whole
     :param left: jobs to do, in order; those with a broken file among them
-    :param other_settings: files of finished runs that were made with other settings
     """
 
     finished: list[store.Run]
     left: list[Job]
-    other_settings: list[Path]
 
 
 def reported_jobs(
@@ -114,8 +112,9 @@ def progress(jobs: Sequence[Job]) -> Progress:
 
     :param jobs: to look up
     :return: what is done and what is left
+    :raises ValueError: a run is there that was made with other settings than its job's
     """
-    done = Progress([], [], [])
+    done, others = Progress([], []), []
     for job in jobs:
         try:
             run = store.read(job.path)
@@ -124,7 +123,10 @@ def progress(jobs: Sequence[Job]) -> Progress:
             continue
         done.finished.append(run)
         if not run.is_of(job.configuration, constructor_defaults(job.configuration)):
-            done.other_settings.append(job.path)
+            others.append(job.path)
+    if others:
+        files = "".join(f"\n  {path}" for path in others)
+        raise ValueError(f"runs made with other settings: delete them to redo them:{files}")
     return done
 
 
