@@ -77,6 +77,7 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("actor_batch_size", lambda x: x is None or _whole(1)(x), "None or a whole number >= 1"),
     ("center_td_errors", is_bool, "a bool"),
     ("clipped_actions", is_bool, "a bool"),
+    ("noise_correlation", lambda x: is_real(x) and 0 <= x < 1, "in [0, 1)"),
     ("average_last", lambda x: is_real(x) and 0 <= x <= 1, "in [0, 1]"),
     ("distributed", is_bool, "a bool"),
 )

@@ -33,6 +33,7 @@ _SAME = (
     "match_kl",
     "center_td_errors",
     "clipped_actions",
+    "noise_correlation",
     "average_last",
     "cg_max_steps",
     "cg_damping",

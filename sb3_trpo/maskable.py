@@ -121,8 +121,8 @@ class MaskableTRPO(TRPO):
     MultiBinary. Source of the masking: Huang & Ontañón 2020 (arXiv:2006.14171), as in
     ``sb3_contrib.MaskablePPO``.
 
-    The arguments are those of :class:`sb3_trpo.TRPO`, less ``use_sde``, ``sde_sample_freq`` and
-    ``clipped_actions``.
+    The arguments are those of :class:`sb3_trpo.TRPO`, less ``use_sde``, ``sde_sample_freq``,
+    ``noise_correlation`` and ``clipped_actions``.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {

@@ -13,6 +13,8 @@ from stable_baselines3.common.distributions import (
 )
 from stable_baselines3.common.policies import ActorCriticPolicy
 
+from sb3_trpo.correlated_noise import Noise
+
 Sampler = Callable[[th.Tensor, th.Tensor], th.Tensor]
 """Maps outputs (n, …) of ``action_net`` and its inputs (n, units) to actions (n, …)."""
 
@@ -28,8 +30,7 @@ def sampler_of(policy: ActorCriticPolicy) -> Sampler | None:
     distribution: Any = policy.action_dist  # its exact type decides
     kind = type(distribution)
     if kind is DiagGaussianDistribution:
-        log_std = policy.log_std.detach()  # follows every change that is made in place
-        return lambda outputs, _: outputs.addcmul(th.randn_like(outputs), log_std.exp())
+        return gaussian_sampler(policy, th.randn_like)
     if kind is CategoricalDistribution:
         return categories_sampler([distribution.action_dim], is_vector=False)
     if kind is MultiCategoricalDistribution:
@@ -39,6 +40,18 @@ def sampler_of(policy: ActorCriticPolicy) -> Sampler | None:
     if kind is StateDependentNoiseDistribution:
         return lambda outputs, latent: _explore(distribution, outputs, latent)
     return None
+
+
+def gaussian_sampler(policy: ActorCriticPolicy, noise: Noise) -> Sampler:
+    """
+    Return what draws actions of a diagonal Gaussian.
+
+    :param policy: with SB3's DiagGaussianDistribution
+    :param noise: of a timestep
+    :return: the sampler
+    """
+    log_std = policy.log_std.detach()  # follows every change that is made in place
+    return lambda outputs, _: outputs.addcmul(noise(outputs), log_std.exp())
 
 
 def categories_sampler(sizes: list[int], *, is_vector: bool) -> Sampler:

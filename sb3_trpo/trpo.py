@@ -40,6 +40,7 @@ from sb3_trpo.call_arguments import (
     check_rollout,
 )
 from sb3_trpo.callback_locals import SharedLocals
+from sb3_trpo.correlated_noise import check_noise, correlated_samples
 from sb3_trpo.critic import Minibatch
 from sb3_trpo.critic_step import critic_step
 from sb3_trpo.distributed import processes
@@ -131,6 +132,9 @@ class TRPO(ResumableAlgorithm):
         SB3 has clipped them to the Box, instead of those of the samples: a gradient with the same
         mean and no higher variance. Of SB3's diagonal Gaussian alone; with gSDE and other
         distributions nothing changes
+    :param noise_correlation: correlation, in [0, 1), of the noise of an environment's successive
+        actions: exploration that moves slow bodies, while each action by itself is distributed as
+        the policy says. SB3's diagonal Gaussian alone has it. 0: independent noise
     :param average_last: share of a training, at its end, over whose updates the policy's parameters
         are averaged. The last update of :meth:`learn` then ends with their mean, unless a callback
         stops it before: with several calls that go on from each other, each of them. 0: no mean
@@ -188,6 +192,7 @@ class TRPO(ResumableAlgorithm):
         actor_batch_size: int | None = None,
         center_td_errors: bool = False,
         clipped_actions: bool = False,
+        noise_correlation: float = 0.0,
         average_last: float = 0.0,
         distributed: bool = False,
     ) -> None:
@@ -234,6 +239,7 @@ class TRPO(ResumableAlgorithm):
         self.actor_batch_size = actor_batch_size
         self.center_td_errors = center_td_errors
         self.clipped_actions = clipped_actions
+        self.noise_correlation = noise_correlation
         self.average_last = average_last
         self.distributed = distributed
         self._n_skipped_updates = 0
@@ -252,6 +258,7 @@ class TRPO(ResumableAlgorithm):
         self._make_policy_and_buffer()
         self._statistics = start_alike(self)
         check_optimizer(type(self.policy.optimizer))
+        check_noise(self.policy, self.noise_correlation)
         self._jacobian_form: JacobianForm | None = None
         self._skips = SkipCounter()
         self._parameter_mean = ParameterMean()
@@ -347,7 +354,8 @@ class TRPO(ResumableAlgorithm):
         check_finite(self._last_obs, self.num_timesteps, env)
         if collects_fast(self, rollout_buffer):
             return self._rollout_class(self, env, callback, rollout_buffer).collect(n_steps)
-        with finite_observations(env, self.num_timesteps):
+        noise = correlated_samples(self.policy, self.noise_correlation, env.num_envs)
+        with finite_observations(env, self.num_timesteps), noise:
             return self._collect_generally(env, callback, rollout_buffer, n_steps)
 
     def _collect_generally(
@@ -530,6 +538,7 @@ class TRPO(ResumableAlgorithm):
         :raises ValueError: an argument is not what is allowed
         """
         check_arguments(self)  # they may have been changed since the model was built
+        check_noise(self.policy, self.noise_correlation)
         return super().learn(
             total_timesteps=total_timesteps,
             callback=callback,

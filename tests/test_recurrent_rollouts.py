@@ -33,6 +33,7 @@ CASES = {
     "discrete observations": ("MlpLstmPolicy", spaces.Discrete(5), BOX, {}),
     "two layers": ("MlpLstmPolicy", VECTOR, BOX, {"policy_kwargs": {"n_lstm_layers": 2}}),
     "elu": ("MlpLstmPolicy", VECTOR, BOX, {"policy_kwargs": {"activation_fn": th.nn.ELU}}),
+    "correlated noise": ("MlpLstmPolicy", VECTOR, BOX, {"noise_correlation": 0.8}),
     "gsde": ("MlpLstmPolicy", VECTOR, BOX, {"use_sde": True, "sde_sample_freq": 4}),
 }
 

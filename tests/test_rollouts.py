@@ -138,6 +138,7 @@ CASES = {
     "linear": (VECTOR, BOX, {"policy_kwargs": {"net_arch": []}}),
     "gsde": (VECTOR, BOX, {"use_sde": True, "sde_sample_freq": 4}),
     "gsde on dict": (OBSERVATIONS["dict"], BOX, {"use_sde": True}),
+    "correlated noise": (VECTOR, BOX, {"noise_correlation": 0.8}),
     "squashed gsde": (
         OBSERVATIONS["vector"],
         ACTIONS["asymmetric"],

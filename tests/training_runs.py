@@ -90,6 +90,7 @@ class Case:
     is_normalised: bool = True
     has_workers: bool = False
     use_sde: bool = False
+    correlation: float = 0.0
 
     def venv(self):
         if self.has_workers:
@@ -104,6 +105,8 @@ class Case:
         policy = "MlpLstmPolicy" if self.name == "RecurrentTRPO" else "MlpPolicy"
         sizes = {"lstm_hidden_size": 8} if self.name == "RecurrentTRPO" else {"net_arch": [8]}
         options = {"use_sde": True, "sde_sample_freq": 5} if self.use_sde else {}
+        if self.correlation:
+            options = {"noise_correlation": self.correlation}
         model = getattr(sb3_trpo, self.name)(
             policy,
             self.env(),
@@ -173,6 +176,7 @@ CASES = {
     "discrete": Case(actions="discrete"),
     "workers": Case(has_workers=True),
     "sde": Case(use_sde=True),
+    "correlated": Case(is_normalised=False, correlation=0.8),
     "sde_noise": Case(use_sde=True, noise="floats", has_workers=True),
     "bits": Case(noise="bits", is_normalised=False),
     "maskable": Case("MaskableTRPO", actions="discrete"),

@@ -28,7 +28,8 @@ WHOLE = (
 WHOLE_OR_NONE = ("seed", "actor_batch_size")
 REAL = (
     *("gamma", "gae_lambda", "ent_coef", "vf_coef", "cg_damping", "cg_relative_tolerance"),
-    *("average_last", "line_search_shrinking_factor", "_current_progress_remaining", "start_time"),
+    *("noise_correlation", "average_last", "line_search_shrinking_factor"),
+    *("_current_progress_remaining", "start_time"),
 )
 TRUE_OR_FALSE = (
     *("use_sde", "normalize_advantage", "match_kl", "center_td_errors", "clipped_actions"),
