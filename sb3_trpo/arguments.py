@@ -34,6 +34,14 @@ def _is_rate_or_schedule(value: Any) -> bool:
     return callable(value) or (is_real(value) and value >= 0)
 
 
+def _is_correlation(value: Any) -> bool:
+    return is_real(value) and 0 <= value < 1
+
+
+def _is_correlation_or_schedule(value: Any) -> bool:
+    return callable(value) or _is_correlation(value)
+
+
 def is_bool(value: object) -> bool:
     """Tell whether a value is a bool, Python's or NumPy's."""
     return isinstance(value, (bool, np.bool_))
@@ -77,7 +85,7 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("actor_batch_size", lambda x: x is None or _whole(1)(x), "None or a whole number >= 1"),
     ("center_td_errors", is_bool, "a bool"),
     ("clipped_actions", is_bool, "a bool"),
-    ("noise_correlation", lambda x: is_real(x) and 0 <= x < 1, "in [0, 1)"),
+    ("noise_correlation", _is_correlation_or_schedule, "in [0, 1) or a schedule"),
     ("average_last", lambda x: is_real(x) and 0 <= x <= 1, "in [0, 1]"),
     ("distributed", is_bool, "a bool"),
 )
@@ -254,18 +262,27 @@ def refusals_of_sb3(env: Any) -> Iterator[None]:
         ) from error
 
 
-def check_scheduled(name: str, value: Any) -> float:
-    """
-    Refuse what a schedule must not return.
+_SCHEDULED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "target_kl": (is_real, "finite numbers"),
+    "noise_correlation": (_is_correlation, "numbers in [0, 1)"),
+}
 
-    :param name: of the hyperparameter
-    :param value: that it has now
-    :return: the same
-    :raises ValueError: it is no finite number
+
+def scheduled(name: str, value: Any, progress_remaining: float) -> float:
     """
-    if not is_real(value):
-        raise ValueError(f"{name} must be a schedule of finite numbers, got {value!r}")
-    return float(value)
+    Return what a hyperparameter is now.
+
+    :param name: ``"target_kl"`` or ``"noise_correlation"``
+    :param value: as given: a number or a schedule
+    :param progress_remaining: from 1 to 0
+    :return: the number
+    :raises ValueError: the schedule returns what is not allowed
+    """
+    now = value(progress_remaining) if callable(value) else value
+    accepts, allowed = _SCHEDULED[name]
+    if not accepts(now):
+        raise ValueError(f"{name} must be a schedule of {allowed}, got {now!r}")
+    return float(now)
 
 
 def check_learning_rate(optimizer: th.optim.Optimizer) -> None:

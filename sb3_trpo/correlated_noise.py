@@ -12,6 +12,7 @@ from typing import Any
 import torch as th
 from stable_baselines3.common.distributions import DiagGaussianDistribution
 from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import Schedule
 
 from sb3_trpo.optim.checks import check
 
@@ -47,12 +48,12 @@ class CorrelatedNoise:
         return self._last
 
 
-def check_noise(policy: ActorCriticPolicy, correlation: float) -> None:
+def check_noise(policy: ActorCriticPolicy, correlation: float | Schedule) -> None:
     """
     Check that a policy draws the noise that can be correlated.
 
     :param policy: the model's
-    :param correlation: of a timestep's noise with that of the one before
+    :param correlation: of a timestep's noise with that of the one before, or a schedule of it
     :raises ValueError: it is not 0 and the policy's distribution is not SB3's diagonal Gaussian
     """
     kind = type(policy.action_dist)

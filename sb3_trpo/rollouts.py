@@ -87,8 +87,9 @@ class FastRollout:
         self._device = model.device
         self._actor = _actor_of(self._policy, self._device, env.num_envs)
         self._sample = cast(Sampler, self.sampler_of(self._policy))
-        if model.noise_correlation > 0:
-            self._sample = gaussian_sampler(self._policy, CorrelatedNoise(model.noise_correlation))
+        correlation = model._current("noise_correlation")
+        if correlation > 0:
+            self._sample = gaussian_sampler(self._policy, CorrelatedNoise(correlation))
         self._critic = plain_critic(self._policy)
         shared = callback.locals
         self._locals = shared if isinstance(shared, RolloutLocals) else RolloutLocals({})

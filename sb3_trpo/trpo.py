@@ -28,8 +28,8 @@ from sb3_trpo.arguments import (
     check_learning_rate,
     check_optimizer,
     check_policy,
-    check_scheduled,
     refusals_of_sb3,
+    scheduled,
 )
 from sb3_trpo.averaging import ParameterMean
 from sb3_trpo.batch import Batch, minibatches, normalised_advantages, rollout_fields, whole_rollout
@@ -134,7 +134,8 @@ class TRPO(ResumableAlgorithm):
         distributions nothing changes
     :param noise_correlation: correlation, in [0, 1), of the noise of an environment's successive
         actions: exploration that moves slow bodies, while each action by itself is distributed as
-        the policy says. SB3's diagonal Gaussian alone has it. 0: independent noise
+        the policy says: a number or a schedule of the remaining progress. SB3's diagonal Gaussian
+        alone has it. 0: independent noise
     :param average_last: share of a training, at its end, over whose updates the policy's parameters
         are averaged. The last update of :meth:`learn` then ends with their mean, unless a callback
         stops it before: with several calls that go on from each other, each of them. 0: no mean
@@ -192,7 +193,7 @@ class TRPO(ResumableAlgorithm):
         actor_batch_size: int | None = None,
         center_td_errors: bool = False,
         clipped_actions: bool = False,
-        noise_correlation: float = 0.0,
+        noise_correlation: float | Schedule = 0.0,
         average_last: float = 0.0,
         distributed: bool = False,
     ) -> None:
@@ -352,9 +353,12 @@ class TRPO(ResumableAlgorithm):
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_steps: int
     ) -> bool:
         check_finite(self._last_obs, self.num_timesteps, env)
+        correlation = self._current("noise_correlation")
+        if correlation > 0:
+            self.logger.record("rollout/noise_correlation", correlation)
         if collects_fast(self, rollout_buffer):
             return self._rollout_class(self, env, callback, rollout_buffer).collect(n_steps)
-        noise = correlated_samples(self.policy, self.noise_correlation, env.num_envs)
+        noise = correlated_samples(self.policy, correlation, env.num_envs)
         with finite_observations(env, self.num_timesteps), noise:
             return self._collect_generally(env, callback, rollout_buffer, n_steps)
 
@@ -473,7 +477,7 @@ class TRPO(ResumableAlgorithm):
         return None if mlp is None else PlainActor(self.policy, mlp)
 
     def _policy_step(self, batch: Batch, before: Snapshot) -> TrustRegionResult:
-        target_kl = self._current_target_kl()
+        target_kl = self._current("target_kl")
 
         def step(actor_batch_size: int | None) -> TrustRegionResult:
             self.actor_batch_size = actor_batch_size
@@ -508,11 +512,9 @@ class TRPO(ResumableAlgorithm):
                 ),
             )
 
-    def _current_target_kl(self) -> float:
-        target_kl = self.target_kl
-        if callable(target_kl):
-            target_kl = target_kl(self._current_progress_remaining)
-        return check_scheduled("target_kl", target_kl)
+    def _current(self, name: str) -> float:
+        """Return what a hyperparameter that may be a schedule is now."""
+        return scheduled(name, getattr(self, name), self._current_progress_remaining)
 
     def learn(
         self: SelfTRPO,

@@ -7,6 +7,7 @@ from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.utils import LinearSchedule
 
 from sb3_trpo import TRPO, RecurrentTRPO
 from sb3_trpo.correlated_noise import CorrelatedNoise
@@ -149,6 +150,37 @@ def test_a_rollout_that_is_broken_off_leaves_the_distribution_as_it_was():
     assert set(vars(model.policy.action_dist)) - before == {"distribution"}  # SB3's, of the batch
 
 
+@pytest.mark.parametrize("policy", ["MlpPolicy", OwnForward])
+def test_a_schedule_gives_the_correlation_of_each_rollout(policy):
+    env = Endless(OBSERVATIONS["vector"], BOX)
+    schedule = LinearSchedule(0.8, 0.0, 1.0)
+    model = TRPO(policy, env, n_steps=N_STEPS // 2, noise_correlation=schedule, seed=1)
+    found, logged = [], []
+
+    def note(locals_, _):
+        if locals_["n_steps"] == N_STEPS // 2 - 1:
+            noise = noise_in(model).reshape(N_STEPS // 2, -1)[:-1]  # the last is not stored yet
+            found.append(np.diag(correlations(noise, 1)).mean())
+            logged.append(model.logger.name_to_value["rollout/noise_correlation"])
+        return True
+
+    model.set_logger(configure(None, []))
+    model.learn(2 * N_STEPS * N_ENVS, note)
+    expected = [0.8, 0.6, 0.4, 0.2]
+    assert logged == pytest.approx(expected)
+    assert found == pytest.approx(expected, abs=0.06)
+
+
+@pytest.mark.parametrize("value", [1.0, -0.1, np.nan, None])
+def test_a_schedule_of_what_is_no_correlation_is_refused(value):
+    env = Endless(OBSERVATIONS["vector"], BOX)
+    model = TRPO("MlpPolicy", env, n_steps=8, noise_correlation=lambda _: value)
+    allowed = r"must be a schedule of numbers in \[0, 1\)"
+    with pytest.raises(ValueError, match=f"noise_correlation {allowed}, got {value}"):
+        model.learn(100)
+    assert model.num_timesteps == 0
+
+
 # --- who may have it ------------------------------------------------------------------------------
 
 REFUSED = {
@@ -174,8 +206,9 @@ def test_distributions_without_gaussian_noise_are_refused(case):
 @pytest.mark.parametrize("model_class", [TRPO, RecurrentTRPO])
 def test_a_saved_model_keeps_its_noise(model_class, tmp_path):
     policy = "MlpLstmPolicy" if model_class is RecurrentTRPO else "MlpPolicy"
-    model = collected(policy, None, model_class, n_steps=20, noise_correlation=0.8)
-    model.save(tmp_path / "model.zip")
-    for trusted in (True, False):
-        loaded = model_class.load(tmp_path / "model.zip", trusted=trusted)
-        assert loaded.noise_correlation == 0.8
+    for correlation in (0.8, LinearSchedule(0.8, 0.0, 1.0)):
+        model = collected(policy, None, model_class, n_steps=20, noise_correlation=correlation)
+        model.save(tmp_path / "model.zip")
+        for trusted in (True, False):
+            loaded = model_class.load(tmp_path / "model.zip", trusted=trusted)
+            assert loaded._current("noise_correlation") == 0.8

@@ -28,7 +28,7 @@ WHOLE = (
 WHOLE_OR_NONE = ("seed", "actor_batch_size")
 REAL = (
     *("gamma", "gae_lambda", "ent_coef", "vf_coef", "cg_damping", "cg_relative_tolerance"),
-    *("noise_correlation", "average_last", "line_search_shrinking_factor"),
+    *("average_last", "line_search_shrinking_factor"),
     *("_current_progress_remaining", "start_time"),
 )
 TRUE_OR_FALSE = (
@@ -142,7 +142,8 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(REAL, Rule(_is_real, "a finite number")),
     **dict.fromkeys(TRUE_OR_FALSE, Rule(_is_bool, "a bool")),
     **dict.fromkeys(
-        ("learning_rate", "target_kl"), Rule(_is_rate, "a finite number or one of SB3's schedules")
+        ("learning_rate", "target_kl", "noise_correlation"),
+        Rule(_is_rate, "a finite number or one of SB3's schedules"),
     ),
     "max_grad_norm": Rule(_or_none(_is_real), "a finite number or None"),
     "policy_class": Rule(_is_class_of(POLICIES), "a policy class of SB3 or sb3_contrib"),
