@@ -5,7 +5,7 @@ Independent noise averages out over the timesteps that a body takes to answer it
 moves the body. Each action by itself is distributed as the policy says.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,17 +16,14 @@ from stable_baselines3.common.type_aliases import Schedule
 
 from sb3_trpo.optim.checks import check
 
-Noise = Callable[[th.Tensor], th.Tensor]
-"""Draws standard normal noise of a tensor's shape, for one timestep after the other."""
-
 
 class CorrelatedNoise:
     """
     Noise ε_t = ρ ε_{t−1} + √(1 − ρ²) ξ_t with independent standard normal ξ and ε_0.
 
     So each ε_t is standard normal, and its correlation with ε_{t+k} is ρᵏ. Source: Korenkevych et
-    al. 2019 (arXiv:1903.11524, eq. 7 with one term). That a policy gradient may take the
-    probabilities of independent actions then: Hollenstein et al. 2024 (arXiv:2312.11091).
+    al. 2019 (arXiv:1903.11524), their stationary process of order 1. That a policy gradient may
+    take the probabilities of independent actions then: Hollenstein et al. 2024 (arXiv:2312.11091).
 
     :param correlation: ρ in [0, 1)
     """
@@ -60,7 +57,7 @@ def check_noise(policy: ActorCriticPolicy, correlation: float | Schedule) -> Non
     check(
         "noise_correlation",
         correlation,
-        f"0 with a {kind.__name__} (others need SB3's DiagGaussianDistribution)",
+        f"0 with a {kind.__name__} (other values need SB3's DiagGaussianDistribution)",
         is_right=correlation == 0 or kind is DiagGaussianDistribution,
     )
 

@@ -13,10 +13,10 @@ from stable_baselines3.common.distributions import (
 )
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from sb3_trpo.correlated_noise import Noise
-
 Sampler = Callable[[th.Tensor, th.Tensor], th.Tensor]
 """Maps outputs (n, …) of ``action_net`` and its inputs (n, units) to actions (n, …)."""
+Noise = Callable[[th.Tensor], th.Tensor]
+"""Draws standard normal noise of a tensor's shape, for one timestep after the other."""
 
 
 def sampler_of(policy: ActorCriticPolicy) -> Sampler | None:
