@@ -183,10 +183,11 @@ def test_numbers_in_our_files_are_numbers(algorithm, name, entry):
 
 def test_schedules_of_ours_are_read(tmp_path):
     path = HYPERPARAMETERS / "trpo.yml"
-    entry = {**dict(entries(path))["Swimmer-v5"], "target_kl": "lin_0.04"}
+    falling = {"target_kl": "lin_0.04", "noise_correlation": "lin_0.8"}
+    entry = {**dict(entries(path))["Swimmer-v5"], **falling}
     model = built("trpo", entry, "Swimmer-v5", tmp_path)
-    falling = [[getattr(model, n)(p) for p in (1, 0.5, 0)] for n in SCHEDULED]
-    assert falling == [[0.04, 0.02, 0.0], [0.8, 0.4, 0.0]]
+    values = [[getattr(model, n)(p) for p in (1, 0.5, 0)] for n in SCHEDULED]
+    assert values == [[0.04, 0.02, 0.0], [0.8, 0.4, 0.0]]
     assert model.learning_rate(0.5) == pytest.approx(5e-4)  # rl_zoo3's own
     model.save(tmp_path / "model.zip")
     replaced = {"learning_rate": 1e-3}  # a class of rl_zoo3's, which is not on the list

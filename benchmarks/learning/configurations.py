@@ -11,20 +11,11 @@ ours, the same for all algorithms.
 Everything is plain JSON (``schedules.py`` says how), since each run records its configuration.
 """
 
-from math import log
 from typing import Any
 
 from benchmarks.learning.configuration import Configuration
 from benchmarks.learning.schedules import linear
-from benchmarks.learning.suites import (
-    ACTION_DIMENSIONS,
-    MASKABLE,
-    OURS,
-    RECURRENT,
-    REFERENCE,
-    SUITES,
-    suite_of,
-)
+from benchmarks.learning.suites import MASKABLE, OURS, RECURRENT, REFERENCE, SUITES, suite_of
 from benchmarks.learning.variant_configurations import (
     MASKABLE_PPO,
     MASKABLE_TRPO,
@@ -49,23 +40,9 @@ TRPO_MUJOCO: Settings = {
     "learning_rate": linear(1e-3),
     "center_td_errors": True,
     "clipped_actions": True,
-    "noise_correlation": linear(0.8),
     "average_last": 0.02,
+    "policy_kwargs": {"log_std_init": -0.5, "net_arch": {"pi": [64, 64], "vf": [256, 256]}},
 }
-
-NOISE = 0.75
-"""Root mean square norm of the first policy's noise in an action, whatever its dimensions."""
-
-
-def trpo_mujoco(task: str) -> Settings:
-    """Return our setting for a MuJoCo task, each dimension with its share of the noise."""
-    log_std_init = round(log(NOISE) - log(ACTION_DIMENSIONS[task]) / 2, 3)
-    net_arch = {"pi": [64, 64], "vf": [256, 256]}
-    return {
-        **TRPO_MUJOCO,
-        "policy_kwargs": {"log_std_init": log_std_init, "net_arch": net_arch},
-    }
-
 
 TRPO_CLASSIC: Settings = {
     "n_envs": 8,
@@ -290,8 +267,8 @@ A2C: dict[str, Settings] = {
 # -----------------------------------------------------------------------------------------------
 
 TRPO: dict[str, Settings] = {
-    **{task: trpo_mujoco(task) for task in SUITES["mujoco"]},
-    "Swimmer-v5": {**trpo_mujoco("Swimmer-v5"), "gamma": 0.9999},
+    **dict.fromkeys(SUITES["mujoco"], TRPO_MUJOCO),
+    "Swimmer-v5": {**TRPO_MUJOCO, "gamma": 0.9999},
     **dict.fromkeys(("CartPole-v1", "Acrobot-v1"), TRPO_CLASSIC),
     **dict.fromkeys(("Pendulum-v1", "LunarLanderContinuous-v3"), TRPO_CLASSIC_CONTINUOUS),
 }

@@ -11,19 +11,12 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from benchmarks.learning import selection, single_run, store
 from benchmarks.learning.configuration import Configuration
-from benchmarks.learning.configurations import NOISE, SETTINGS, configuration
+from benchmarks.learning.configurations import SETTINGS, configuration
 from benchmarks.learning.durations import Durations
 from benchmarks.learning.models import build_model, constructor_defaults, evaluation_env
 from benchmarks.learning.recorder import FIGURES, Recorder
 from benchmarks.learning.schedules import Linear, linear, resolve
-from benchmarks.learning.suites import (
-    ACTION_DIMENSIONS,
-    ALGORITHMS,
-    ALL_OF_OURS,
-    CONTESTANTS,
-    SUITES,
-    seeds,
-)
+from benchmarks.learning.suites import ALGORITHMS, ALL_OF_OURS, CONTESTANTS, SUITES, seeds
 from benchmarks.learning.thinning import thin
 from sb3_trpo import TRPO
 
@@ -60,25 +53,12 @@ def test_configurations_survive_json(algorithm, task):
 
 @pytest.mark.parametrize(
     ("suite", "apart"),
-    [
-        ("mujoco", {"gamma", "policy_kwargs"}),
-        ("classic", {"use_sde", "sde_sample_freq", "policy_kwargs"}),
-    ],
+    [("mujoco", {"gamma"}), ("classic", {"use_sde", "sde_sample_freq", "policy_kwargs"})],
 )
 def test_ours_has_one_setting_per_suite(suite, apart):
     ours = [SETTINGS["trpo"][task] for task in SUITES[suite]]
     common = [{name: setting[name] for name in setting.keys() - apart} for setting in ours]
     assert all(setting == common[0] for setting in common)
-
-
-def test_noise_of_the_first_policy_has_one_size_on_all_mujoco_tasks():
-    for task in SUITES["mujoco"]:
-        dimensions = gym.make(task).action_space.shape[0]
-        assert dimensions == ACTION_DIMENSIONS[task]
-        kwargs = dict(SETTINGS["trpo"][task]["policy_kwargs"])
-        variance = np.exp(kwargs.pop("log_std_init")) ** 2
-        assert dimensions * variance == pytest.approx(NOISE**2, rel=2e-3)
-        assert kwargs == {"net_arch": {"pi": [64, 64], "vf": [256, 256]}}
 
 
 def test_exploration_of_classic_control_differs_by_kind_of_action_alone():

@@ -271,22 +271,22 @@ def save_variant(tmp_path, name, scores):
 
 
 def test_ablation_divides_by_our_setting_on_the_same_seeds(tmp_path):
-    tasks = list(experiments.ABLATION_TASKS)
+    tasks = list(experiments.ACTION_DIMENSIONS)
     scores = {(task, s): 100.0 * 4**s * (i + 1) for i, task in enumerate(tasks) for s in range(3)}
     runs = [synthetic("trpo", task, seed, score) for (task, seed), score in scores.items()]
     save(tmp_path / "results", *runs, *(synthetic("trpo", task, 4, 1e6) for task in tasks))
     half = {cell: score / 2 for cell, score in scores.items()}
     save_variant(tmp_path, "paper_search", half)
     save_variant(tmp_path, "critic_double", {c: v for c, v in half.items() if c[1] != 2})
-    save_variant(tmp_path, "as_drawn", {c: v for c, v in half.items() if c[0] != tasks[1]})
+    save_variant(tmp_path, "cg_25", {c: v for c, v in half.items() if c[0] != tasks[1]})
     text = report(tmp_path)
     of = experiments.VARIANTS
     assert row(text, "our setting")[1] == "700.0 ± 793.7 (3)"
     assert row(text, "our setting")[-1].startswith("1.00 [0.")
     assert row(text, of["paper_search"])[-1].startswith("0.50 [0.")
     assert row(text, of["critic_double"])[-1].startswith("0.50 [0.")
-    assert row(text, of["as_drawn"])[1:3] == ["350.0 ± 396.9 (3)", "none"]
-    assert row(text, of["as_drawn"])[-1] == row(text, of["critic_half"])[-1] == "none"
+    assert row(text, of["cg_25"])[1:3] == ["350.0 ± 396.9 (3)", "none"]
+    assert row(text, of["cg_25"])[-1] == row(text, of["critic_half"])[-1] == "none"
 
 
 def test_updates_are_medians_over_all_seeds(tmp_path):
@@ -311,7 +311,7 @@ def test_every_variant_changes_our_setting_on_each_of_its_tasks(tmp_path, monkey
     monkeypatch.setattr(experiments, "EQUAL_TIME_STEPS", {"Ant-v5": 7_000_000})
     everything = [task for suite in SUITES.values() for task in suite]  # as without --suite
     jobs = experiments.jobs(experiments.ABLATION, tmp_path, everything, None)
-    n_cells = len(experiments.VARIANTS) * len(experiments.ABLATION_TASKS)
+    n_cells = len(experiments.VARIANTS) * len(experiments.ACTION_DIMENSIONS)
     assert len({job.path for job in jobs}) == len(jobs) == n_cells * len(experiments.SEEDS)
     for job in jobs:
         bare = configuration("trpo", job.configuration.environment)
