@@ -18,7 +18,6 @@ from benchmarks.learning.suites import SUITES
 from sb3_trpo import TRPO, MaskableTRPO, RecurrentTRPO
 from sb3_trpo.zoo import ALGORITHMS
 from sb3_trpo.zoo.__main__ import HYPERPARAMETERS, with_our_hyperparameters
-from sb3_trpo.zoo.schedules import SCHEDULED
 from tests.commands import output_of
 
 
@@ -177,41 +176,43 @@ def test_numbers_in_our_files_are_numbers(algorithm, name, entry):
         if isinstance(value, str):  # YAML takes 1e-3 for one
             with pytest.raises(ValueError, match="could not convert"):
                 float(value)
-            known = ("policy", "learning_rate", "noise_correlation", "policy_kwargs")
-            assert key in known, (algorithm, name)
-
-
-def test_schedules_of_ours_are_read(tmp_path):
-    path = HYPERPARAMETERS / "trpo.yml"
-    falling = {"target_kl": "lin_0.04", "noise_correlation": "lin_0.8"}
-    entry = {**dict(entries(path))["Swimmer-v5"], **falling}
-    model = built("trpo", entry, "Swimmer-v5", tmp_path)
-    values = [[getattr(model, n)(p) for p in (1, 0.5, 0)] for n in SCHEDULED]
-    assert values == [[0.04, 0.02, 0.0], [0.8, 0.4, 0.0]]
-    assert model.learning_rate(0.5) == pytest.approx(5e-4)  # rl_zoo3's own
-    model.save(tmp_path / "model.zip")
-    replaced = {"learning_rate": 1e-3}  # a class of rl_zoo3's, which is not on the list
-    loaded = TRPO.load(tmp_path / "model.zip", trusted=False, custom_objects=replaced)
-    assert loaded.noise_correlation(0.5) == 0.4
-
-
-@pytest.mark.parametrize("value", ["lin_", "lin_x", "cos_0.8", "0.8", ""])
-def test_strings_that_are_no_schedule_are_refused(value):
-    with pytest.raises(ValueError, match=f'target_kl must be a number or "lin_X".*got {value!r}'):
-        ExperimentManager._preprocess_schedules({"target_kl": value})
+            assert key in ("policy", "learning_rate", "policy_kwargs"), (algorithm, name)
 
 
 @pytest.mark.parametrize("task", SUITES["mujoco"])
 def test_our_entries_for_mujoco_are_what_the_benchmark_ran(task, tmp_path):
-    path = HYPERPARAMETERS / "trpo.yml"
+    entry = dict(entries(HYPERPARAMETERS / "trpo.yml"))[task]
     ours = configuration("trpo", task)
-    model = built("trpo", dict(entries(path))[task], task, tmp_path)
-    twin = build_model(ours, seed=0)
+    assert entry["n_envs"] == ours.n_envs
+    models = built("trpo", entry, task, tmp_path), build_model(ours, seed=0)
     for name in ours.settings:
-        values = (getattr(one, name) for one in (model, twin))
-        here, there = ([v(p) for p in (1, 0.5, 0)] if callable(v) else v for v in values)
-        assert here == pytest.approx(there) if name != "policy_kwargs" else here == there
-    assert ours.n_envs == dict(entries(path))[task]["n_envs"]
+        values = [getattr(model, name) for model in models]
+        if callable(values[0]):
+            values = [[schedule(progress) for progress in (1, 0.5, 0)] for schedule in values]
+        assert values[0] == values[1], name
+
+
+PYTHON_FILE = """
+from stable_baselines3.common.utils import LinearSchedule
+
+hyperparams = {
+    "Pendulum-v1": {
+        "n_timesteps": 100,
+        "policy": "MlpPolicy",
+        "n_steps": 64,
+        "noise_correlation": LinearSchedule(0.8, 0.0, end_fraction=1.0),
+    }
+}
+"""
+
+
+def test_python_files_of_rl_zoo3_may_hold_schedules_of_ours(tmp_path):
+    (tmp_path / "mine.py").write_text(PYTHON_FILE)
+    task = ["--algo", "trpo", "--env", "Pendulum-v1", "--eval-freq", -1]
+    output = run(tmp_path, "train", *task, "-conf", tmp_path / "mine.py")
+    assert "noise_correlation" in output
+    model = TRPO.load(tmp_path / "logs/trpo/Pendulum-v1_1/Pendulum-v1.zip")
+    assert model.noise_correlation(0.5) == 0.4
 
 
 def test_maskable_algorithm_trains_on_a_task_with_masks(tmp_path):

@@ -10,13 +10,11 @@ try:
     import rl_zoo3
 except ImportError as error:
     raise ImportError('sb3_trpo.zoo needs rl_zoo3: pip install "sb3_trpo[zoo]"') from error
-from rl_zoo3.exp_manager import ExperimentManager
 from rl_zoo3.hyperparams_opt import HYPERPARAMS_CONVERTER, HYPERPARAMS_SAMPLER
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from sb3_trpo import TRPO, MaskableTRPO, RecurrentTRPO
 from sb3_trpo.zoo.sampling import converted, sample_parameters
-from sb3_trpo.zoo.schedules import with_ours
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {
     "trpo": TRPO,
@@ -28,6 +26,3 @@ ALGORITHMS: dict[str, type[BaseAlgorithm]] = {
 rl_zoo3.ALGOS.update(ALGORITHMS)  # the one dict that all of its scripts share
 HYPERPARAMS_SAMPLER.update(dict.fromkeys(ALGORITHMS, sample_parameters))
 HYPERPARAMS_CONVERTER.update(dict.fromkeys(ALGORITHMS, converted))
-ExperimentManager._preprocess_schedules = staticmethod(  # type: ignore[assignment,method-assign]
-    with_ours(ExperimentManager._preprocess_schedules)
-)
