@@ -349,7 +349,9 @@ def test_parameters_that_come_apart_are_noticed_at_once(two_ranks):
         assert message.startswith("RuntimeError: The ranks' parameters have come apart")
 
 
-@pytest.mark.parametrize("n_messages", [0, 5, 30])  # before the step, in the solve, in the fit
+@pytest.mark.parametrize(  # before the step, in the solve, in the fit
+    "n_messages", [pytest.param(0, marks=pytest.mark.slow), 5, 30]
+)
 def test_rank_that_is_killed_makes_the_others_fail_with_the_policy_whole(doomed_ranks, n_messages):
     doomed_ranks.start(rank_jobs.die_in_the_update, 1, n_messages)
     doomed_ranks.processes[1].join(10 * TIMEOUT_S)

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from stable_baselines3.common.env_util import make_vec_env
 
 from sb3_trpo import TRPO, load_normalization
@@ -35,6 +36,7 @@ def wait_for(condition, folder):
     return value
 
 
+@pytest.mark.slow
 def test_run_goes_on_from_its_last_checkpoint_after_a_worker_was_killed(tmp_path):
     run = started(tmp_path, n_restarts=1, steps=6400)
     output = tmp_path / "output"

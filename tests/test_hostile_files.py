@@ -42,6 +42,7 @@ def test_each_is_refused_by_name(files, record_property):
     assert wrong == {}
 
 
+@pytest.mark.slow
 def test_inspect_says_the_same_and_prints_no_control_characters(files, tmp_path, capsys):
     path = tmp_path / "model.zip"
     wrong = {}
@@ -54,6 +55,7 @@ def test_inspect_says_the_same_and_prints_no_control_characters(files, tmp_path,
     assert wrong == {}
 
 
+@pytest.mark.slow
 def test_refusing_takes_little_memory_and_time():
     printed = output_of("-m", "tests.hostile_cost", cwd=Path(__file__).parents[1])
     grown = re.search(r"(\d+) files, memory grew by (\d+) MiB", printed)

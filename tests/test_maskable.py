@@ -436,7 +436,10 @@ class Strict(gym.Wrapper):
         return self.env.step(action)
 
 
-@pytest.mark.parametrize("name", LEARNING)
+@pytest.mark.parametrize(
+    "name",
+    ["discrete", *(pytest.param(n, marks=pytest.mark.slow) for n in LEARNING if n != "discrete")],
+)
 def test_invalid_action_environments_are_solved_without_an_invalid_action(name):
     env = Strict(LEARNING[name])
     model = MaskableTRPO("MlpPolicy", env, n_steps=256, gamma=0.4, target_kl=0.05, seed=0)
