@@ -42,11 +42,6 @@ def _is_correlation_or_schedule(value: Any) -> bool:
     return callable(value) or _is_correlation(value)
 
 
-def _are_correlations(value: Any) -> bool:
-    several = value if isinstance(value, (list, tuple)) and value else [value]
-    return all(_is_correlation_or_schedule(one) for one in several)
-
-
 def is_bool(value: object) -> bool:
     """Tell whether a value is a bool, Python's or NumPy's."""
     return isinstance(value, (bool, np.bool_))
@@ -90,7 +85,7 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("actor_batch_size", lambda x: x is None or _whole(1)(x), "None or a whole number >= 1"),
     ("center_td_errors", is_bool, "a bool"),
     ("clipped_actions", is_bool, "a bool"),
-    ("noise_correlation", _are_correlations, "in [0, 1), a schedule or a list of these"),
+    ("noise_correlation", _is_correlation_or_schedule, "in [0, 1) or a schedule"),
     ("average_last", lambda x: is_real(x) and 0 <= x <= 1, "in [0, 1]"),
     ("distributed", is_bool, "a bool"),
 )

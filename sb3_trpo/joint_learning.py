@@ -303,6 +303,4 @@ class JointLearning:
 
 def _comparable(value: Any) -> Any:
     """Return a value, or what a schedule is at the start, in the middle and at the end."""
-    if isinstance(value, (list, tuple)):
-        return [_comparable(one) for one in value]
     return [float(value(progress)) for progress in (1.0, 0.5, 0.0)] if callable(value) else value

@@ -22,7 +22,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
 from sb3_trpo.callback_locals import RolloutLocals
-from sb3_trpo.correlated_noise import CorrelatedNoise, correlations_now
+from sb3_trpo.correlated_noise import CorrelatedNoise
 from sb3_trpo.finite_observations import check_finite, check_terminal
 from sb3_trpo.mlp import MlpPass, PlainMlp, flat_observations, plain_actor, plain_critic
 from sb3_trpo.policies import is_unmodified
@@ -87,8 +87,9 @@ class FastRollout:
         self._device = model.device
         self._actor = _actor_of(self._policy, self._device, env.num_envs)
         self._sample = cast(Sampler, self.sampler_of(self._policy))
-        if any(correlations := correlations_now(model)):
-            self._sample = gaussian_sampler(self._policy, CorrelatedNoise(correlations))
+        correlation = model._current("noise_correlation")
+        if correlation > 0:
+            self._sample = gaussian_sampler(self._policy, CorrelatedNoise(correlation))
         self._critic = plain_critic(self._policy)
         shared = callback.locals
         self._locals = shared if isinstance(shared, RolloutLocals) else RolloutLocals({})

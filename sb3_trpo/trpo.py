@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from functools import partial, reduce
-from statistics import fmean
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -41,12 +40,7 @@ from sb3_trpo.call_arguments import (
     check_rollout,
 )
 from sb3_trpo.callback_locals import SharedLocals
-from sb3_trpo.correlated_noise import (
-    Correlation,
-    check_noise,
-    correlated_samples,
-    correlations_now,
-)
+from sb3_trpo.correlated_noise import check_noise, correlated_samples
 from sb3_trpo.critic import Minibatch
 from sb3_trpo.critic_step import critic_step
 from sb3_trpo.distributed import processes
@@ -140,9 +134,8 @@ class TRPO(ResumableAlgorithm):
         distributions nothing changes
     :param noise_correlation: correlation, in [0, 1), of the noise of an environment's successive
         actions: exploration that moves slow bodies, while each action by itself is distributed as
-        the policy says. A number, a schedule of the remaining progress, or a list of these, which
-        are dealt to the environments in turn: with ``[0, 0.8]`` every other one has independent
-        noise. SB3's diagonal Gaussian alone has it. 0: independent noise
+        the policy says: a number or a schedule of the remaining progress. SB3's diagonal Gaussian
+        alone has it. 0: independent noise
     :param average_last: share of a training, at its end, over whose updates the policy's parameters
         are averaged. The last update of :meth:`learn` then ends with their mean, unless a callback
         stops it before: with several calls that go on from each other, each of them. 0: no mean
@@ -200,7 +193,7 @@ class TRPO(ResumableAlgorithm):
         actor_batch_size: int | None = None,
         center_td_errors: bool = False,
         clipped_actions: bool = False,
-        noise_correlation: Correlation = 0.0,
+        noise_correlation: float | Schedule = 0.0,
         average_last: float = 0.0,
         distributed: bool = False,
     ) -> None:
@@ -360,11 +353,12 @@ class TRPO(ResumableAlgorithm):
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_steps: int
     ) -> bool:
         check_finite(self._last_obs, self.num_timesteps, env)
-        if any(correlations := correlations_now(self)):
-            self.logger.record("rollout/noise_correlation", fmean(correlations))
+        correlation = self._current("noise_correlation")
+        if correlation > 0:
+            self.logger.record("rollout/noise_correlation", correlation)
         if collects_fast(self, rollout_buffer):
             return self._rollout_class(self, env, callback, rollout_buffer).collect(n_steps)
-        noise = correlated_samples(self.policy, correlations)
+        noise = correlated_samples(self.policy, correlation, env.num_envs)
         with finite_observations(env, self.num_timesteps), noise:
             return self._collect_generally(env, callback, rollout_buffer, n_steps)
 

@@ -56,7 +56,7 @@ OF_CONTINUOUS = {
     "use_sde": [1, "yes", None],
     "sde_sample_freq": [-2, 0.5, None],
     "clipped_actions": NO_BOOL,
-    "noise_correlation": [-0.1, 1.0, 1, math.nan, None, "0.5", [], [0.5, 1.0], [[0.5]]],
+    "noise_correlation": [-0.1, 1.0, 1, math.nan, None, "0.5"],
 }
 # Not of a saved file: SB3 keeps stats_window_size under another name, builds the buffer's class in,
 # and compares policy_kwargs.

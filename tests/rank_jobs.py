@@ -15,7 +15,6 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from sb3_trpo import TRPO
-from sb3_trpo.correlated_noise import correlations_now
 from sb3_trpo.rank_callbacks import JointProgressBar
 from sb3_trpo.value_level import Continuations
 from tests import test_maskable, test_recurrent
@@ -231,13 +230,6 @@ def poisoned_update(kind, name, n_rollouts):
 def disagreeing_learn(options):
     model = build("plain", "gaussian", 2, **options)
     model.learn(200)
-
-
-def dealt_correlations(given):
-    """Rank 0 has three environments, rank 1 two."""
-    model = build("plain", "gaussian", 3 - dist.get_rank(), noise_correlation=given)
-    model.learn(2 * model.n_steps)
-    return correlations_now(model)
 
 
 def parameters_that_come_apart():

@@ -13,7 +13,6 @@ from stable_baselines3.common.callbacks import (
     CheckpointCallback,
     EveryNTimesteps,
 )
-from stable_baselines3.common.utils import LinearSchedule
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sb3_trpo import TRPO
@@ -336,12 +335,6 @@ def test_bad_batch_on_one_rank_is_skipped_by_all(two_ranks, kind, name):
         assert logs[0]["train/skip_reason"] == "non-finite advantage"
         assert len(errors) == 1
         assert "3 updates in a row" in errors[0]
-
-
-def test_correlations_are_dealt_to_the_environments_of_all_ranks(two_ranks):
-    given = (0.0, 0.8, LinearSchedule(0.6, 0.6, 1.0), 0.5)
-    dealt = two_ranks.run(rank_jobs.dealt_correlations, given)
-    assert dealt == [[0.0, 0.8, 0.6], [0.5, 0.0]]
 
 
 @pytest.mark.parametrize("name", ["target_kl", "cg_max_steps", "n_critic_updates"])

@@ -57,8 +57,6 @@ def is_same(a, b):
         return np.array_equal(a, b)
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(is_same(a[key], b[key]) for key in a)
-    if isinstance(a, list):
-        return len(a) == len(b) and all(is_same(x, y) for x, y in zip(a, b, strict=True))
     if isinstance(a, (FloatSchedule, ConstantSchedule, LinearSchedule)):
         return repr(a) == repr(b)
     return a == b
@@ -168,20 +166,6 @@ def test_schedules_of_sb3_load_the_same(schedule):
     assert loaded.lr_schedule(0.3) == schedule(0.3)
     quietly(loaded.set_env, small_model().get_env())
     loaded.learn(16)
-
-
-def test_lists_of_correlations_load_the_same_and_hide_nothing():
-    schedule = LinearSchedule(0.8, 0.0, 1.0)
-    env = Anything(VECTOR, ACTIONS["vector"])
-    model = TRPO("MlpPolicy", env, noise_correlation=[0.0, schedule], **QUICK)
-    loaded = check_is_the_same(saved(model))
-    assert loaded.noise_correlation[1](0.5) == schedule(0.5)
-    model.noise_correlation = [0.0, lambda p: 0.8 * p]
-    with pytest.raises(ValueError, match=r"- noise_correlation: .*, whose code is in the file"):
-        untrusted(saved(model))
-    for wrong in ([], [0.0, "0.8"], [[0.0]]):
-        with pytest.raises(ValueError, match=r"noise_correlation.*a list of these"):
-            untrusted(with_objects(noise_correlation=wrong))
 
 
 @pytest.mark.parametrize("schedule", [lambda p: 1e-3 * p, quietly(get_linear_fn, 1e-3, 0, 1)])

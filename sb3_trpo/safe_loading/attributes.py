@@ -75,14 +75,6 @@ def _or_none(check: Check) -> Check:
     return lambda value, vouched: value is None or check(value, vouched)
 
 
-def _one_or_more(check: Check) -> Check:
-    return lambda value, vouched: (
-        all(check(one, vouched) for one in value)
-        if isinstance(value, (list, tuple)) and value
-        else check(value, vouched)
-    )
-
-
 def _is_rate(value: Any, vouched: Vouched) -> bool:
     return _is_real(value, vouched) or isinstance(value, SCHEDULES) or vouched.knows(value)
 
@@ -150,11 +142,8 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(REAL, Rule(_is_real, "a finite number")),
     **dict.fromkeys(TRUE_OR_FALSE, Rule(_is_bool, "a bool")),
     **dict.fromkeys(
-        ("learning_rate", "target_kl"),
+        ("learning_rate", "target_kl", "noise_correlation"),
         Rule(_is_rate, "a finite number or one of SB3's schedules"),
-    ),
-    "noise_correlation": Rule(
-        _one_or_more(_is_rate), "a finite number, one of SB3's schedules or a list of these"
     ),
     "max_grad_norm": Rule(_or_none(_is_real), "a finite number or None"),
     "policy_class": Rule(_is_class_of(POLICIES), "a policy class of SB3 or sb3_contrib"),
