@@ -11,11 +11,20 @@ ours, the same for all algorithms.
 Everything is plain JSON (``schedules.py`` says how), since each run records its configuration.
 """
 
+from math import log
 from typing import Any
 
 from benchmarks.learning.configuration import Configuration
 from benchmarks.learning.schedules import linear
-from benchmarks.learning.suites import MASKABLE, OURS, RECURRENT, REFERENCE, SUITES, suite_of
+from benchmarks.learning.suites import (
+    ACTION_DIMENSIONS,
+    MASKABLE,
+    OURS,
+    RECURRENT,
+    REFERENCE,
+    SUITES,
+    suite_of,
+)
 from benchmarks.learning.variant_configurations import (
     MASKABLE_PPO,
     MASKABLE_TRPO,
@@ -41,8 +50,21 @@ TRPO_MUJOCO: Settings = {
     "center_td_errors": True,
     "clipped_actions": True,
     "average_last": 0.02,
-    "policy_kwargs": {"log_std_init": -0.5, "net_arch": {"pi": [64, 64], "vf": [256, 256]}},
 }
+
+FIRST_NOISE = 1.3
+"""Sum of the first policy's standard deviations over the dimensions of an action."""
+
+
+def trpo_mujoco(task: str) -> Settings:
+    """Return our setting for a MuJoCo task: the more joints, the less noise in each."""
+    log_std_init = round(log(FIRST_NOISE / ACTION_DIMENSIONS[task]), 3)
+    net_arch = {"pi": [64, 64], "vf": [256, 256]}
+    return {
+        **TRPO_MUJOCO,
+        "policy_kwargs": {"log_std_init": log_std_init, "net_arch": net_arch},
+    }
+
 
 TRPO_CLASSIC: Settings = {
     "n_envs": 8,
@@ -267,8 +289,8 @@ A2C: dict[str, Settings] = {
 # -----------------------------------------------------------------------------------------------
 
 TRPO: dict[str, Settings] = {
-    **dict.fromkeys(SUITES["mujoco"], TRPO_MUJOCO),
-    "Swimmer-v5": {**TRPO_MUJOCO, "gamma": 0.9999},
+    **{task: trpo_mujoco(task) for task in SUITES["mujoco"]},
+    "Swimmer-v5": {**trpo_mujoco("Swimmer-v5"), "gamma": 0.9999},
     **dict.fromkeys(("CartPole-v1", "Acrobot-v1"), TRPO_CLASSIC),
     **dict.fromkeys(("Pendulum-v1", "LunarLanderContinuous-v3"), TRPO_CLASSIC_CONTINUOUS),
 }

@@ -11,10 +11,10 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.learning.configuration import Configuration
-from benchmarks.learning.configurations import TRPO_MUJOCO, configuration
+from benchmarks.learning.configurations import configuration
 from benchmarks.learning.schedules import scaled
 from benchmarks.learning.selection import Job, job
-from benchmarks.learning.suites import OURS, SUITES
+from benchmarks.learning.suites import ACTION_DIMENSIONS, OURS, SUITES
 
 SEEDS = (0, 1, 2)
 EQUAL_TIME, ABLATION = "equal_time", "ablation"
@@ -41,8 +41,7 @@ def _longer(bare: Configuration) -> Configuration:
 
 # --- one part changed at a time ----------------------------------------------------------------
 
-ACTION_DIMENSIONS = {"HalfCheetah-v5": 6, "Hopper-v5": 3, "Walker2d-v5": 6}
-"""The ablation's tasks."""
+ABLATION_TASKS = ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5")
 VARIANTS = {
     "paper_search": "the paper's backtracking (`match_kl=False`)",
     "per_dimension": "δ per action dimension, with the same mean over the tasks",
@@ -58,6 +57,7 @@ VARIANTS = {
     "cg_25": "25 iterations of conjugate gradient at most",
     "not_centred": "values as the critic gives them (`center_td_errors=False`)",
     "as_drawn": "probabilities of actions as drawn (`clipped_actions=False`)",
+    "wide": "a first standard deviation of 0.61 on all tasks (`log_std_init=-0.5`)",
 }
 
 
@@ -65,24 +65,26 @@ def ablations(task: str) -> dict[str, dict[str, Any]]:
     """
     Return what each variant changes in our MuJoCo setting.
 
-    :param task: one of ``ACTION_DIMENSIONS``
+    :param task: one of ``ABLATION_TASKS``
     :return: changed settings, by the names of ``VARIANTS``
     """
-    share = ACTION_DIMENSIONS[task] / fmean(ACTION_DIMENSIONS.values())
-    damping, epochs = (TRPO_MUJOCO[name] for name in ("cg_damping", "n_critic_updates"))
+    ours = configuration(OURS, task).settings
+    share = ACTION_DIMENSIONS[task] / fmean(ACTION_DIMENSIONS[other] for other in ABLATION_TASKS)
+    damping, epochs, kwargs = ours["cg_damping"], ours["n_critic_updates"], ours["policy_kwargs"]
     return {
         "paper_search": {"match_kl": False},
-        "per_dimension": {"target_kl": scaled(TRPO_MUJOCO["target_kl"], share)},
+        "per_dimension": {"target_kl": scaled(ours["target_kl"], share)},
         **{f"fisher_every_{k}": {"sub_sampling_factor": k} for k in (2, 5, 10)},
         "damping_tenth": {"cg_damping": damping / 10},
         "damping_tenfold": {"cg_damping": damping * 10},
         "critic_half": {"n_critic_updates": epochs // 2},
         "critic_double": {"n_critic_updates": epochs * 2},
-        "critic_small": {"policy_kwargs": {**TRPO_MUJOCO["policy_kwargs"], "net_arch": [64, 64]}},
+        "critic_small": {"policy_kwargs": {**kwargs, "net_arch": [64, 64]}},
         "lambda_95": {"gae_lambda": 0.95},
         "cg_25": {"cg_max_steps": 25},
         "not_centred": {"center_td_errors": False},
         "as_drawn": {"clipped_actions": False},
+        "wide": {"policy_kwargs": {**kwargs, "log_std_init": -0.5}},
     }
 
 
@@ -106,7 +108,7 @@ def jobs(name: str, folder: Path, tasks: Sequence[str], seeds: Sequence[int] | N
             bare = configuration(OURS, task)
             if name == EQUAL_TIME and task in EQUAL_TIME_STEPS:
                 found.append(job(folder / EQUAL_TIME, _longer(bare), seed))
-            if name == ABLATION and task in ACTION_DIMENSIONS:
+            if name == ABLATION and task in ABLATION_TASKS:
                 for variant, changes in ablations(task).items():
                     place = folder / ABLATION / variant
                     found.append(job(place, bare.changed(changes), seed))

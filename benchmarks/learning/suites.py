@@ -25,6 +25,13 @@ SUITES = {  # tasks in the order of the tables, with the steps to train for
         "HalfCheetahNoVelocity-v5": 200_000,
     },
 }
+ACTION_DIMENSIONS = {
+    "HalfCheetah-v5": 6,
+    "Hopper-v5": 3,
+    "Walker2d-v5": 6,
+    "Ant-v5": 8,
+    "Swimmer-v5": 2,
+}
 OURS, REFERENCE = "trpo", "contrib_trpo"
 MASKABLE, RECURRENT = "maskable_trpo", "recurrent_trpo"
 ALL_OF_OURS = (OURS, MASKABLE, RECURRENT)

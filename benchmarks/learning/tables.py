@@ -14,7 +14,7 @@ from benchmarks.learning.aggregates import (
     mean_of_ratios,
     probability_of_improvement,
 )
-from benchmarks.learning.experiments import ACTION_DIMENSIONS, SEEDS, VARIANTS
+from benchmarks.learning.experiments import ABLATION_TASKS, SEEDS, VARIANTS
 from benchmarks.learning.pace import Paces
 from benchmarks.learning.store import Run
 from benchmarks.learning.suites import ALGORITHMS, OURS, REFERENCE, THRESHOLDS
@@ -159,7 +159,7 @@ def ablation(runs: Sequence[Run], variants: dict[str, list[Run]]) -> str:
     :param variants: finished runs by name of ``VARIANTS``
     :return: Markdown, a row per variant; ratios are of the seeds that both have
     """
-    tasks = list(ACTION_DIMENSIONS)
+    tasks = list(ABLATION_TASKS)
     ours = [run for run in runs if run.algorithm == OURS and run.seed in SEEDS]
     rows = []
     for name, found in {"our setting": ours, **variants}.items():

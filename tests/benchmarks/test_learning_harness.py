@@ -11,12 +11,19 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from benchmarks.learning import selection, single_run, store
 from benchmarks.learning.configuration import Configuration
-from benchmarks.learning.configurations import SETTINGS, configuration
+from benchmarks.learning.configurations import FIRST_NOISE, SETTINGS, configuration
 from benchmarks.learning.durations import Durations
 from benchmarks.learning.models import build_model, constructor_defaults, evaluation_env
 from benchmarks.learning.recorder import FIGURES, Recorder
 from benchmarks.learning.schedules import Linear, linear, resolve
-from benchmarks.learning.suites import ALGORITHMS, ALL_OF_OURS, CONTESTANTS, SUITES, seeds
+from benchmarks.learning.suites import (
+    ACTION_DIMENSIONS,
+    ALGORITHMS,
+    ALL_OF_OURS,
+    CONTESTANTS,
+    SUITES,
+    seeds,
+)
 from benchmarks.learning.thinning import thin
 from sb3_trpo import TRPO
 
@@ -53,12 +60,24 @@ def test_configurations_survive_json(algorithm, task):
 
 @pytest.mark.parametrize(
     ("suite", "apart"),
-    [("mujoco", {"gamma"}), ("classic", {"use_sde", "sde_sample_freq", "policy_kwargs"})],
+    [
+        ("mujoco", {"gamma", "policy_kwargs"}),
+        ("classic", {"use_sde", "sde_sample_freq", "policy_kwargs"}),
+    ],
 )
 def test_ours_has_one_setting_per_suite(suite, apart):
     ours = [SETTINGS["trpo"][task] for task in SUITES[suite]]
     common = [{name: setting[name] for name in setting.keys() - apart} for setting in ours]
     assert all(setting == common[0] for setting in common)
+
+
+def test_first_noise_has_one_sum_on_all_mujoco_tasks():
+    for task in SUITES["mujoco"]:
+        dimensions = gym.make(task).action_space.shape[0]
+        assert dimensions == ACTION_DIMENSIONS[task]
+        kwargs = dict(SETTINGS["trpo"][task]["policy_kwargs"])
+        assert dimensions * np.exp(kwargs.pop("log_std_init")) == pytest.approx(FIRST_NOISE, 1e-3)
+        assert kwargs == {"net_arch": {"pi": [64, 64], "vf": [256, 256]}}
 
 
 def test_exploration_of_classic_control_differs_by_kind_of_action_alone():

@@ -271,7 +271,7 @@ def save_variant(tmp_path, name, scores):
 
 
 def test_ablation_divides_by_our_setting_on_the_same_seeds(tmp_path):
-    tasks = list(experiments.ACTION_DIMENSIONS)
+    tasks = list(experiments.ABLATION_TASKS)
     scores = {(task, s): 100.0 * 4**s * (i + 1) for i, task in enumerate(tasks) for s in range(3)}
     runs = [synthetic("trpo", task, seed, score) for (task, seed), score in scores.items()]
     save(tmp_path / "results", *runs, *(synthetic("trpo", task, 4, 1e6) for task in tasks))
@@ -311,7 +311,7 @@ def test_every_variant_changes_our_setting_on_each_of_its_tasks(tmp_path, monkey
     monkeypatch.setattr(experiments, "EQUAL_TIME_STEPS", {"Ant-v5": 7_000_000})
     everything = [task for suite in SUITES.values() for task in suite]  # as without --suite
     jobs = experiments.jobs(experiments.ABLATION, tmp_path, everything, None)
-    n_cells = len(experiments.VARIANTS) * len(experiments.ACTION_DIMENSIONS)
+    n_cells = len(experiments.VARIANTS) * len(experiments.ABLATION_TASKS)
     assert len({job.path for job in jobs}) == len(jobs) == n_cells * len(experiments.SEEDS)
     for job in jobs:
         bare = configuration("trpo", job.configuration.environment)
