@@ -11,6 +11,7 @@ import pytest
 import sb3_contrib
 import torch as th
 from gymnasium import spaces
+from rl_zoo3.utils import SimpleLinearSchedule
 from stable_baselines3 import PPO
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.torch_layers import NatureCNN
@@ -166,6 +167,28 @@ def test_schedules_of_sb3_load_the_same(schedule):
     assert loaded.lr_schedule(0.3) == schedule(0.3)
     quietly(loaded.set_env, small_model().get_env())
     loaded.learn(16)
+
+
+def test_schedules_of_rl_zoo3_load_as_sb3s(monkeypatch):
+    theirs = SimpleLinearSchedule(1e-3)
+    raw = saved(small_model(learning_rate=theirs, target_kl=FloatSchedule(theirs)))
+    monkeypatch.setitem(sys.modules, "rl_zoo3", None)  # as if it were not installed
+    monkeypatch.delitem(sys.modules, "rl_zoo3.utils")
+    loaded = untrusted(raw)
+    assert type(loaded.learning_rate) is LinearSchedule
+    for progress in (1.0, 0.3, 0.0):
+        expected = pytest.approx(theirs(progress), rel=1e-12, abs=1e-18)
+        assert loaded.learning_rate(progress) == expected
+        assert loaded.target_kl(progress) == expected
+        assert loaded.lr_schedule(progress) == expected
+
+
+@pytest.mark.parametrize("value", ["1e-3", np.inf, [1e-3], None])
+def test_schedules_of_rl_zoo3_hide_nothing(value):
+    theirs = SimpleLinearSchedule(1e-3)
+    theirs.initial_value = value
+    with pytest.raises(ValueError, match=r"learning_rate: rl_zoo3.utils.SimpleLinearSchedule of"):
+        untrusted(with_objects(learning_rate=theirs))
 
 
 @pytest.mark.parametrize("schedule", [lambda p: 1e-3 * p, quietly(get_linear_fn, 1e-3, 0, 1)])

@@ -1,7 +1,9 @@
-"""Small standard objects: ordered dicts, deques, SB3's schedules."""
+"""Small standard objects: ordered dicts, deques, schedules of SB3 and rl_zoo3."""
 
 import math
 from collections import OrderedDict, deque
+from collections.abc import Callable
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -13,12 +15,18 @@ from sb3_trpo.safe_loading.limits import Refused
 from sb3_trpo.safe_loading.nodes import Made
 
 SCHEDULES = (FloatSchedule, ConstantSchedule, LinearSchedule)
+_OF_ZOO = "rl_zoo3.utils.SimpleLinearSchedule"  # of each "lin_X" in its files
 _ATTRIBUTES = {
+    _OF_ZOO: ("initial_value",),
     name_of(FloatSchedule): ("value_schedule",),
     name_of(ConstantSchedule): ("val",),
     name_of(LinearSchedule): ("start", "end", "end_fraction"),
 }
-_BY_NAME = {name_of(cls): cls for cls in SCHEDULES}
+_BY_NAME: dict[str, Callable[..., Any]] = {
+    **{name_of(cls): cls for cls in SCHEDULES},
+    # The same line by SB3's class: rl_zoo3 need not be installed, and is not imported.
+    _OF_ZOO: partial(LinearSchedule, end=0.0, end_fraction=1.0),
+}
 
 
 def _ordered_dict(builder: Builder, call: Made) -> OrderedDict[Any, Any]:
@@ -37,7 +45,7 @@ def _deque(builder: Builder, call: Made) -> deque[Any]:
 
 
 def _schedule(builder: Builder, call: Made) -> Any:
-    """Make one of SB3's schedules anew, from the numbers that it was made from."""
+    """Make a schedule anew, from the numbers that it was made from."""
     name = call.name
     attributes = attributes_of(builder, call)
     if set(attributes) != set(_ATTRIBUTES[name]):
