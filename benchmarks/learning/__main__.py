@@ -6,7 +6,6 @@ Run the learning benchmark, or make its report.
     python -m benchmarks.learning run --label wide --setting '{"target_kl": 0.06}'    # tuning
     python -m benchmarks.learning run --experiment ablation
     python -m benchmarks.learning steps             # that ours takes in PPO's time (pace.py)
-    python -m benchmarks.learning screen [--folded]        # many settings at once
     python -m benchmarks.learning report
 """
 
@@ -17,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.learning import experiments, pace, screening, selection, store
+from benchmarks.learning import experiments, pace, selection, store
 from benchmarks.learning.runner import do_missing
 from benchmarks.learning.suites import ALGORITHMS, ALL_OF_OURS, FIRST_TUNING_SEED, SUITES
 
@@ -99,10 +98,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("--paces", type=Path, default=PACES, help="folder of short runs for times")
     report.add_argument("--out", type=Path, default=REPORT, help="folder of the report")
-    screen = commands.add_parser("screen", help="do the runs of the screening, print the effects")
-    screen.add_argument("--folded", action="store_true", help="add the design's mirror image")
-    screen.add_argument("--jobs", type=_positive, default=2, help="runs at a time")
-    screen.add_argument("--out", type=Path, default=TUNING / "screening", help="folder of the runs")
     steps = commands.add_parser("steps", help="print how many steps ours takes in a peer's time")
     steps.add_argument("--paces", type=Path, default=PACES, help="folder of the short runs")
     steps.add_argument("--peer", choices=list(ALGORITHMS), default="ppo", help="whose time")
@@ -164,17 +159,6 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
-def _screen(options: argparse.Namespace) -> int:
-    jobs = screening.jobs(options.out, folded=options.folded)
-    failed = do_missing(options.out, jobs, n_jobs=options.jobs)
-    for job in failed:
-        print(f"failed: {job}", file=sys.stderr)
-    if failed:
-        return 1
-    print(screening.table([(job.seed - FIRST_TUNING_SEED, store.read(job.path)) for job in jobs]))
-    return 0
-
-
 def _steps(options: argparse.Namespace) -> int:
     runs, _ = store.read_all(options.paces)
     print(pace.steps_in_peers_time(pace.seconds_per_step(runs), options.peer))
@@ -185,7 +169,7 @@ def main() -> int:
     """Carry out the command line; return the exit status."""
     options = _parser().parse_args()
     try:
-        commands = {"run": _run, "report": _report, "screen": _screen, "steps": _steps}
+        commands = {"run": _run, "report": _report, "steps": _steps}
         return commands[options.command](options)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)

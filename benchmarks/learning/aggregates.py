@@ -2,14 +2,17 @@
 Statistics over tasks and seeds, with their intervals.
 
 The methods are rliable's (Agarwal et al. 2021, arXiv:2108.13264): interquartile mean, probability
-of improvement, percentile intervals of a stratified bootstrap over the runs. The library itself is
-not used: rliable 1.2.0 needs arch < 8, whose import fails with pandas 3.
+of improvement, percentile intervals of a stratified bootstrap over the runs. The bootstrap is
+scipy's. rliable 1.2.0 itself draws from numpy's global state whatever its ``random_state``, so that
+the same files would make another report, and it needs pandas < 3; a test holds the two equal.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+from scipy.stats import bootstrap, trim_mean
 
 from benchmarks.learning.store import Run
 
@@ -59,19 +62,44 @@ def interquartile_mean(scores: np.ndarray) -> np.ndarray:
     :param scores: (…, runs, tasks)
     :return: (…)
     """
-    flat = np.sort(scores.reshape(*scores.shape[:-2], -1), axis=-1)
-    cut = flat.shape[-1] // 4  # from either end
-    return np.asarray(flat[..., cut : flat.shape[-1] - cut].mean(axis=-1))
+    flat = scores.reshape(*scores.shape[:-2], -1)
+    return np.asarray(trim_mean(flat, 0.25, axis=-1))
 
 
-def mean_of_ratios(scores: np.ndarray) -> np.ndarray:
+def mean_over_tasks(scores: np.ndarray) -> np.ndarray:
     """
     Return the mean over tasks of the mean over runs.
 
-    :param scores: normalised, (…, runs, tasks)
+    :param scores: (…, runs, tasks)
     :return: (…)
     """
     return np.asarray(scores.mean(axis=(-2, -1)))
+
+
+def ratios(scores: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """
+    Return scores divided by the reference's mean on the same task.
+
+    :param scores: (…, runs, tasks)
+    :param reference: (…, runs, tasks); another number of runs is fine
+    :return: (…, runs, tasks)
+    """
+    return np.asarray(scores / reference.mean(axis=-2, keepdims=True))
+
+
+def of_ratios(statistic: Callable[[np.ndarray], np.ndarray]) -> Callable[..., np.ndarray]:
+    """
+    Return a statistic of scores divided by the reference's mean on the same task.
+
+    :param statistic: of an array (…, runs, tasks), to (…)
+    :return: the same of two arrays, the scores and the reference's. Of the reference's alone: both
+        are the same draw
+    """
+
+    def found(scores: np.ndarray, reference: np.ndarray | None = None) -> np.ndarray:
+        return statistic(ratios(scores, scores if reference is None else reference))
+
+    return found
 
 
 def probability_of_improvement(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
@@ -91,7 +119,8 @@ def estimate(statistic: Callable[..., np.ndarray], *samples: np.ndarray) -> Esti
     """
     Compute a statistic with its stratified bootstrap interval.
 
-    Each repetition draws, for every task by itself and with replacement, as many runs as there are.
+    Each repetition draws, for every task of every sample by itself and with replacement, as many
+    runs as there are.
 
     :param statistic: of one or several arrays (…, runs, tasks), to (…)
     :param samples: its arguments (runs, tasks)
@@ -100,10 +129,19 @@ def estimate(statistic: Callable[..., np.ndarray], *samples: np.ndarray) -> Esti
     value = float(statistic(*samples))
     if any(len(sample) < 2 for sample in samples):
         return Estimate(value, None)
-    rng = np.random.default_rng(BOOTSTRAP_SEED)
-    resampled = []
-    for sample in samples:
-        rows = rng.integers(len(sample), size=(BOOTSTRAP_REPETITIONS, *sample.shape))
-        resampled.append(np.take_along_axis(sample[None], rows, axis=1))
-    low, high = np.percentile(statistic(*resampled), [2.5, 97.5])
-    return Estimate(value, (float(low), float(high)))
+    columns = [column for sample in samples for column in sample.T]
+    ends = np.cumsum([sample.shape[1] for sample in samples])[:-1]
+
+    def of_columns(*drawn: np.ndarray, axis: int) -> np.ndarray:
+        tables = [drawn[start:end] for start, end in pairwise((0, *ends, len(drawn)))]
+        return statistic(*(np.stack(np.moveaxis(table, axis, -1), axis=-1) for table in tables))
+
+    result = bootstrap(
+        columns,
+        of_columns,
+        n_resamples=BOOTSTRAP_REPETITIONS,
+        method="percentile",
+        rng=BOOTSTRAP_SEED,
+    )
+    interval = result.confidence_interval
+    return Estimate(value, (float(interval.low), float(interval.high)))

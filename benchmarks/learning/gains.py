@@ -58,7 +58,13 @@ class Sample:
 
 
 def collect(model: TRPO, n_rollouts: int) -> list[Sample]:
-    """Collect rollouts of the policy as it is."""
+    """
+    Collect rollouts of the policy as it is.
+
+    :param model: whose policy
+    :param n_rollouts: how many
+    :return: one each
+    """
     callback = ConvertCallback(None)
     callback.init_callback(model)
     return [_sample(model, callback) for _ in range(n_rollouts)]
@@ -82,8 +88,18 @@ def _sample(model: TRPO, callback: ConvertCallback) -> Sample:
     return Sample(problem, form, gradient, vectors)
 
 
-def gains(samples: list[Sample], kind: tuple[float, bool], n_iterations: int, damping: float):
-    """Return mean and standard error of the gain per square root of a nat."""
+def gains(
+    samples: list[Sample], kind: tuple[float, bool], n_iterations: int, damping: float
+) -> tuple[float, float]:
+    """
+    Say what the directions of one kind gain on all other rollouts.
+
+    :param samples: at least two
+    :param kind: λ, and whether probabilities are those of clipped actions
+    :param n_iterations: of conjugate gradient
+    :param damping: λ of the solve
+    :return: mean and standard error of the gain per square root of a nat
+    """
     total = sum(sample.vectors[TRUTH] for sample in samples)
     found = []
     for sample in samples:
@@ -101,7 +117,13 @@ def gains(samples: list[Sample], kind: tuple[float, bool], n_iterations: int, da
 
 
 def trained(config: Configuration, n_steps: int) -> TRPO:
-    """Return a model that has learned for some steps, its normalisation frozen."""
+    """
+    Train for the first steps of a run.
+
+    :param config: of the whole run
+    :param n_steps: after which it stops
+    :return: the model, its normalisation frozen
+    """
     model = build_model(config, FIRST_TUNING_SEED)
     # Stopped early, so that schedules are those of the whole run.
     model.learn(config.steps, callback=lambda *_: model.num_timesteps < n_steps)

@@ -27,8 +27,15 @@ MEANS = (5, 10, 20, 50, 100)
 
 
 def score(model: TRPO, environment: str, n_episodes: int) -> str:
-    """Evaluate without noise: mean ± standard deviation over episodes."""
-    env = evaluation_env(model, environment, EVALUATION_SEED_OFFSET)
+    """
+    Evaluate without noise.
+
+    :param model: whose policy
+    :param environment: id of the task
+    :param n_episodes: how many
+    :return: mean ± standard deviation over episodes
+    """
+    env = evaluation_env(model, environment, EVALUATION_SEED_OFFSET + model.seed)
     mean, std = evaluate_policy(model, env, n_episodes, deterministic=True)
     env.close()
     return f"{mean:.0f} ± {std:.0f}"
@@ -63,7 +70,15 @@ class LastPolicies(BaseCallback):
 
 
 def run(environment: str, seed: int, steps: int, setting: dict) -> tuple[list[str], dict[int, str]]:
-    """Train; return the scores of single policies and of means."""
+    """
+    Train with the parameters kept.
+
+    :param environment: id of the task
+    :param seed: of the training
+    :param steps: of the training
+    :param setting: what to change in ours
+    :return: the scores of single policies, and of the means by their number
+    """
     config = replace(configuration(OURS, environment), steps=steps)
     config = config.changed({**setting, "average_last": 0.0})
     model = build_model(config, seed)

@@ -12,8 +12,11 @@ with ``benchmarks/learning/paces`` as OUT.
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import median
 
+from benchmarks.learning.configurations import configuration
+from benchmarks.learning.models import constructor_defaults
 from benchmarks.learning.store import Run
 from benchmarks.learning.suites import OURS, SUITES
 
@@ -27,15 +30,24 @@ def seconds_per_step(runs: Sequence[Run]) -> Paces:
 
     :param runs: short runs on one machine
     :return: by algorithm and task
-    :raises ValueError: they are of several machines
+    :raises ValueError: they are of several machines, or were made with other settings than today's
     """
     machines = sorted({json.dumps(run.machine, sort_keys=True) for run in runs})
     if len(machines) > 1:
         raise ValueError(f"paces must all be of one machine, got {' and '.join(machines)}")
+    others = sorted({f"{run.algorithm} on {run.environment}" for run in runs if _is_stale(run)})
+    if others:
+        raise ValueError(f"paces of other settings, to be measured again: {', '.join(others)}")
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for run in runs:
         found[run.algorithm, run.environment].append(run.cpu_s / run.steps)
     return {cell: median(times) for cell, times in found.items()}
+
+
+def _is_stale(run: Run) -> bool:
+    today = configuration(run.algorithm, run.environment)
+    short = replace(today, steps=run.configuration["steps"])
+    return not run.is_of(short, constructor_defaults(short))
 
 
 def steps_in_peers_time(paces: Paces, peer: str) -> dict[str, int]:

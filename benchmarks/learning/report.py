@@ -1,15 +1,15 @@
 """Tables and pictures from the raw files alone."""
 
+import itertools
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.learning import figures, selection, store, tables
-from benchmarks.learning.experiments import ABLATION as ABLATION_RUNS
-from benchmarks.learning.experiments import EQUAL_TIME as EQUAL_TIME_RUNS
-from benchmarks.learning.experiments import VARIANTS
-from benchmarks.learning.experiments import jobs as jobs_of
+from benchmarks.learning import experiments, figures, selection, store, tables
+from benchmarks.learning.aggregates import BOOTSTRAP_REPETITIONS
+from benchmarks.learning.configurations import FIRST_NOISE, trpo_mujoco
+from benchmarks.learning.marks import marks_table
 from benchmarks.learning.pace import seconds_per_step
 from benchmarks.learning.store import Run
 from benchmarks.learning.suites import (
@@ -37,25 +37,41 @@ TIME = {
 
 HEAD = """# Learning benchmark
 
-Made by `{command}` from the {n_runs} runs that `python -m benchmarks.learning run` had finished.
-They took {hours:.2f} CPU hours of learning ({hours_each}). Ours were made by the code of {commits}.
+Made by `{command}` from the {n_runs} runs that `python -m benchmarks.learning run` had finished,
+{n_beside} of them beside the tables (`--experiment`). They took {hours:.2f} CPU hours of learning
+({hours_each}); tuning is not counted. Ours were made by the code of {commits}.
 
 A score is the final deterministic return: the mean of 20 episodes that training has not seen, with
 frozen observation statistics and raw rewards. Tables show mean ± standard deviation (n − 1) over
-seeds, and in brackets how many seeds there are.
+seeds, and in brackets how many seeds there are. All algorithms round the steps up to whole
+rollouts.
 
-Our settings were tuned for these tasks and steps, on other seeds (`TUNING.md` has the exceptions),
-and most end with the mean of their last parameters. The others' are what their projects publish
-(`configurations.py`), in part for longer trainings: on classic control PPO's are for 1 M steps of
-Acrobot and LunarLanderContinuous and 100 000 of CartPole, A2C's for 500 000 steps of CartPole and
-Acrobot, 1 M of Pendulum and 5 M of LunarLanderContinuous.
+Our settings were tuned for these tasks and steps, on other seeds. For the MuJoCo tasks these are
+the third that ran on seeds 0 to 4: what the first two showed there led to the mean of the last
+parameters that most trainings of ours end with, and to the first noise (`TUNING.md` has their
+scores). That noise follows a rule: each of an action's dimensions has {noise} divided by their
+number as its first standard deviation, so `log_std_init` is {log_stds}; all else is one setting,
+γ of Swimmer-v5 apart.
+
+The others' settings are what their projects publish (`configurations.py`), in part for longer
+trainings: on classic control PPO's are for 1 M steps of Acrobot and LunarLanderContinuous and
+100 000 of CartPole, A2C's for 500 000 steps of CartPole and Acrobot, 1 M of Pendulum and 5 M of
+LunarLanderContinuous, `sb3_contrib.TRPO`'s for 100 000 of CartPole; RecurrentPPO's on HalfCheetah
+are PPO's for 1 M steps with velocities.
+"""
+
+MARKS = """## What was asked, and what there is
+
+Returns are means over the seeds of final returns; the project's own marks for them come of what
+others published for -v3 and -v4 tasks.
 """
 
 AGGREGATES = f"""Scores divided by the mean score of {ALGORITHMS[REFERENCE]} on the same task, of
 seeds that have a run on every task. IQM is the interquartile mean over tasks and seeds; the last
 columns are the ratios of the means. In brackets: 95 % intervals of a bootstrap over the seeds,
-stratified by task (20 000 repetitions, percentiles; the divisor is held fixed). Probability of
-improvement: that a run of ours beats one of theirs on the same task, averaged over tasks."""
+stratified by task ({BOOTSTRAP_REPETITIONS:,} repetitions, percentiles), of the runs divided by as
+well. Probability of improvement: that a run of ours beats one of theirs on the same task, averaged
+over tasks."""
 
 NO_AGGREGATES = """No aggregates here: returns that are negative, or whose zero means nothing, have
 no meaningful ratios."""
@@ -66,9 +82,9 @@ threshold: median over seeds, and how many seeds got there."""
 CURVES = """Training return (raw, the policy still exploring), a running mean over {window:.0%} of a
 run; line: mean over seeds, band: lowest to highest seed."""
 
-TIME_AXIS = """Time is steps at the median pace of three short runs; those of all algorithms were
-made in turn on one machine ({cpu}; `python -m benchmarks.learning run --steps 10240 --seeds 0,1,2
---jobs 1 --out benchmarks/learning/paces`)."""
+TIME_AXIS = """Time is steps at the median pace of short runs; those of all algorithms were made in
+turn on one machine ({cpu}; `python -m benchmarks.learning run --steps 10240 --seeds 0,1,2 --jobs 1
+--out benchmarks/learning/paces`)."""
 
 NO_TIME_AXIS = """No picture over time: no paces are measured (`benchmarks/learning/pace.py`)."""
 
@@ -76,26 +92,29 @@ NO_TIME_AXIS = """No picture over time: no paces are measured (`benchmarks/learn
 EQUAL_TIME = f"""## As long as PPO takes
 
 {ALGORITHMS[OURS]} for as many steps as fit into the time in which {ALGORITHMS["ppo"]} takes its
-own, schedules set for that length (`python -m benchmarks.learning run --experiment equal_time`).
-CPU minutes are steps at the paces of the pictures over time."""
+own, schedules set for that length, the mean at the end of as many policies (`python -m
+benchmarks.learning run --experiment equal_time`). CPU minutes are steps at the paces of the
+pictures over time."""
 
 ABLATION = f"""## One part changed at a time
 
 {ALGORITHMS[OURS]} with one setting changed, on the seeds of the ablation (`python -m
 benchmarks.learning run --experiment ablation`). Last column: the mean over tasks and seeds of the
-score divided by the mean score of the setting as it is on the same task and seeds, and in brackets
-its 95 % interval, as above."""
+score divided by the mean score of our setting on the same task and seeds, and in brackets its
+95 % interval, as above."""
 
 UPDATES = """The updates behind these runs: medians over all of them of the realised KL divided by δ
 and of the steps of the line search, and how many were skipped since their data were not finite."""
 
 
-def make_report(results: Path, experiments: Path, paces: Path, *, out: Path, command: str) -> None:
+def make_report(
+    results: Path, experiments_folder: Path, paces: Path, *, out: Path, command: str
+) -> None:
     """
     Write ``results.csv``, ``report.md`` and the learning curves.
 
     :param results: folder of the finished runs; any number of them may be missing
-    :param experiments: folder of the runs beside the table, likewise
+    :param experiments_folder: folder of the runs beside the table, likewise
     :param paces: folder of short runs that tell how long a step takes, likewise
     :param out: folder to write to
     :param command: what made the report
@@ -107,21 +126,21 @@ def make_report(results: Path, experiments: Path, paces: Path, *, out: Path, com
     if not runs:
         raise ValueError(f"{results} holds no finished run")
     short, _ = store.read_all(paces)
+    longer, variants = _beside(experiments_folder)
     out.mkdir(parents=True, exist_ok=True)
     (out / "results.csv").write_text(tables.results_csv(runs))
-    sections = [_head(runs, command)]
+    sections = [
+        _head(runs, [*longer, *itertools.chain(*variants.values())], command),
+        MARKS,
+        marks_table(runs, longer),
+        "",
+    ]
     for suite, tasks in SUITES.items():
         of_suite = [run for run in runs if run.environment in tasks]
         sections.append(_section(suite, of_suite, short, out))
-    longer = _finished(jobs_of(EQUAL_TIME_RUNS, experiments, TASKS, None))
     if longer:
         table = tables.equal_time(runs, longer, seconds_per_step(short))
         sections += [EQUAL_TIME, "", table, ""]
-    changed = jobs_of(ABLATION_RUNS, experiments, TASKS, None)
-    variants = {
-        name: _finished([job for job in changed if job.path.parents[1].name == name])
-        for name in VARIANTS
-    }
     if any(variants.values()):
         sections += [ABLATION, "", tables.ablation(runs, variants), ""]
     (out / "report.md").write_text("\n".join(sections))
@@ -137,7 +156,19 @@ def _finished(jobs: Sequence[selection.Job]) -> list[Run]:
     return done.finished
 
 
-def _head(runs: Sequence[Run], command: str) -> str:
+def _beside(folder: Path) -> tuple[list[Run], dict[str, list[Run]]]:
+    """Return the finished runs of the equal time, and those of the ablation by variant."""
+    longer = _finished(experiments.jobs(experiments.EQUAL_TIME, folder, TASKS, None))
+    changed = experiments.jobs(experiments.ABLATION, folder, TASKS, None)
+    variants = {
+        name: _finished([job for job in changed if job.path.parents[1].name == name])
+        for name in experiments.VARIANTS
+    }
+    return longer, variants
+
+
+def _head(of_tables: Sequence[Run], beside: Sequence[Run], command: str) -> str:
+    runs = [*of_tables, *beside]
     hours: dict[str, float] = defaultdict(float)
     for run in runs:
         hours[run.algorithm] += run.cpu_s / 3600
@@ -147,10 +178,21 @@ def _head(runs: Sequence[Run], command: str) -> str:
     return HEAD.format(
         command=command,
         n_runs=len(runs),
+        n_beside=len(beside),
         hours=sum(hours.values()),
         hours_each=each,
         commits=", ".join(f"{commit} ({n} runs)" for commit, n in commits.items()) or "no commit",
+        noise=FIRST_NOISE,
+        log_stds=_log_stds(),
     )
+
+
+def _log_stds() -> str:
+    """Say what the rule of the first noise gives."""
+    by_value: Mapping[float, list[str]] = defaultdict(list)
+    for task in SUITES["mujoco"]:
+        by_value[trpo_mujoco(task)["policy_kwargs"]["log_std_init"]].append(task)
+    return ", ".join(f"{value} ({', '.join(tasks)})" for value, tasks in by_value.items())
 
 
 def _section(suite: str, runs: Sequence[Run], short: Sequence[Run], out: Path) -> str:
@@ -164,7 +206,7 @@ def _section(suite: str, runs: Sequence[Run], short: Sequence[Run], out: Path) -
             "### Over all tasks\n",
             AGGREGATES,
             "",
-            tables.aggregates(runs, tasks, algorithms),
+            tables.over_all_tasks(runs, tasks, algorithms),
             "",
         ]
     elif suite in ("masked", "memory"):

@@ -38,19 +38,6 @@ def linear(start: float, end: float = 0.0) -> dict[str, list[float]]:
     return {"linear": [start, end]}
 
 
-def scaled(setting: Any, factor: float) -> Any:
-    """
-    Multiply a number or a schedule.
-
-    :param setting: a number, or what :func:`linear` returns
-    :param factor: to multiply by
-    :return: the same kind of setting
-    """
-    if isinstance(setting, dict):
-        return linear(*(factor * end for end in setting["linear"]))
-    return factor * setting
-
-
 def resolve(settings: dict[str, Any]) -> dict[str, Any]:
     """
     Turn settings as they are recorded into arguments of an SB3 constructor.

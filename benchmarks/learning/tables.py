@@ -7,14 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.learning.aggregates import (
-    Estimate,
     complete_scores,
     estimate,
     interquartile_mean,
-    mean_of_ratios,
+    mean_over_tasks,
+    of_ratios,
     probability_of_improvement,
+    ratios,
 )
 from benchmarks.learning.experiments import ABLATION_TASKS, SEEDS, VARIANTS
+from benchmarks.learning.markdown import interval, score_cell, signed, table
 from benchmarks.learning.pace import Paces
 from benchmarks.learning.store import Run
 from benchmarks.learning.suites import ALGORITHMS, OURS, REFERENCE, THRESHOLDS
@@ -23,7 +25,12 @@ CSV_COLUMNS = "algo,env,seed,steps,eval_mean,eval_std,train_last100,wall_s,cpu_s
 
 
 def results_csv(runs: Sequence[Run]) -> str:
-    """Return one row per run, sorted by algorithm, task and seed."""
+    """
+    Write the raw table.
+
+    :param runs: finished runs
+    :return: a row per run, sorted by algorithm, task and seed
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS.split(","))
@@ -49,11 +56,11 @@ def scores_table(runs: Sequence[Run], tasks: Sequence[str], algorithms: Sequence
         of_task = [run for run in runs if run.environment == task]
         steps = sorted({run.configuration["steps"] for run in of_task})
         cells = [
-            _cell([run.evaluation["mean"] for run in of_task if run.algorithm == algorithm])
+            score_cell([run.evaluation["mean"] for run in of_task if run.algorithm == algorithm])
             for algorithm in algorithms
         ]
         rows.append([task, " / ".join(f"{n:,}" for n in steps) or "none", *cells])
-    return _markdown(["task", "steps", *(ALGORITHMS[name] for name in algorithms)], rows)
+    return table(["task", "steps", *(ALGORITHMS[name] for name in algorithms)], rows)
 
 
 def steps_to_threshold(runs: Sequence[Run], tasks: Sequence[str], algorithms: Sequence[str]) -> str:
@@ -77,7 +84,7 @@ def steps_to_threshold(runs: Sequence[Run], tasks: Sequence[str], algorithms: Se
             said = f"{median:,.0f}" if np.isfinite(median) else "none"
             row.append(f"{said} ({n_reached} of {len(found)})")
         rows.append(row)
-    return _markdown(["task", "threshold", *(ALGORITHMS[name] for name in algorithms)], rows)
+    return table(["task", "threshold", *(ALGORITHMS[name] for name in algorithms)], rows)
 
 
 def first_step_above(run: Run, threshold: float, *, episodes: int = 20) -> int | None:
@@ -99,7 +106,7 @@ def first_step_above(run: Run, threshold: float, *, episodes: int = 20) -> int |
     return None
 
 
-def aggregates(runs: Sequence[Run], tasks: Sequence[str], algorithms: Sequence[str]) -> str:
+def over_all_tasks(runs: Sequence[Run], tasks: Sequence[str], algorithms: Sequence[str]) -> str:
     """
     Return a suite's aggregates, from the seeds that have all its tasks.
 
@@ -115,13 +122,13 @@ def aggregates(runs: Sequence[Run], tasks: Sequence[str], algorithms: Sequence[s
     if not (scale > 0).all():
         bad = ", ".join(task for task, mean in zip(tasks, scale, strict=True) if mean <= 0)
         return f"No aggregates: the mean of {ALGORITHMS[REFERENCE]} is not positive on {bad}."
-    normalised = {name: table / scale for name, table in scores.items() if len(table)}
-    parts = [_normalised_table(normalised, tasks)]
-    absent = [ALGORITHMS[name] for name in algorithms if name not in normalised]
+    present = {name: found for name, found in scores.items() if len(found)}
+    parts = [_ratios_table(present, tasks)]
+    absent = [ALGORITHMS[name] for name in algorithms if name not in present]
     if absent:
         parts.append(f"Left out, no seed has a run on every task: {', '.join(absent)}.")
-    if OURS in normalised:
-        parts.append(_improvement_table(normalised))
+    if OURS in present:
+        parts.append(_improvement_table(present))
     return "\n\n".join(parts)
 
 
@@ -143,12 +150,12 @@ def equal_time(runs: Sequence[Run], longer: Sequence[Run], paces: Paces) -> str:
             steps = sorted({run.steps for run in on_task})
             pace = paces.get((algorithm, task))
             minutes = "none" if pace is None else " / ".join(f"{n * pace / 60:.1f}" for n in steps)
-            score = _cell([run.evaluation["mean"] for run in on_task])
+            score = score_cell([run.evaluation["mean"] for run in on_task])
             row += [score, " / ".join(f"{n:,}" for n in steps), minutes]
         rows.append(row)
     columns = ["{}", "steps", "CPU minutes"]
     names = (ALGORITHMS[OURS], ALGORITHMS["ppo"])
-    return _markdown(["task", *(c.format(name) for name in names for c in columns)], rows)
+    return table(["task", *(c.format(name) for name in names for c in columns)], rows)
 
 
 def ablation(runs: Sequence[Run], variants: dict[str, list[Run]]) -> str:
@@ -169,16 +176,16 @@ def ablation(runs: Sequence[Run], variants: dict[str, list[Run]]) -> str:
                 *(set(_scores(side, task)) for side in (ours, found) for task in tasks)
             )
         )
-        mean = "none"
-        if both:
-            table, base = (
+        mean = "1.00" if found is ours else "none"
+        if both and found is not ours:
+            samples = (
                 np.array([[_scores(side, task)[seed] for task in tasks] for seed in both])
                 for side in (found, ours)
             )
-            mean = _interval(estimate(mean_of_ratios, table / base.mean(axis=0)))
-        texts = [_cell(list(cell.values())) for cell in cells]
+            mean = interval(estimate(of_ratios(mean_over_tasks), *samples))
+        texts = [score_cell(list(cell.values())) for cell in cells]
         rows.append([VARIANTS.get(name, name), *texts, mean])
-    return _markdown(["what", *tasks, "mean of ratios"], rows)
+    return table(["what", *tasks, "mean of ratios"], rows)
 
 
 def _scores(runs: Sequence[Run], task: str) -> dict[int, float]:
@@ -208,56 +215,31 @@ def updates(runs: Sequence[Run], tasks: Sequence[str]) -> str:
         skipped = sum(run.skipped_updates or 0 for run in noted)
         kl, steps = (f"{np.median(values):.3g}" for values in columns.values())
         rows.append([task, kl, steps, str(skipped)])
-    return _markdown(["task", "KL / δ", "steps of the search", "skipped updates"], rows)
+    return table(["task", "KL / δ", "steps of the search", "skipped updates"], rows)
 
 
-def _normalised_table(normalised: dict[str, np.ndarray], tasks: Sequence[str]) -> str:
+def _ratios_table(scores: dict[str, np.ndarray], tasks: Sequence[str]) -> str:
     rows = []
-    for algorithm, scores in normalised.items():
-        figures = [
-            _interval(estimate(interquartile_mean, scores)),
-            _interval(estimate(mean_of_ratios, scores)),
-            *(_signed(f"{ratio:.2f}") for ratio in scores.mean(axis=0)),
+    for algorithm, own in scores.items():
+        samples = (own,) if algorithm == REFERENCE else (own, scores[REFERENCE])
+        aggregates = [
+            interval(estimate(of_ratios(statistic), *samples))
+            for statistic in (interquartile_mean, mean_over_tasks)
         ]
-        rows.append([ALGORITHMS[algorithm], str(len(scores)), *figures])
+        by_task = ratios(own, scores[REFERENCE]).mean(axis=0)
+        figures = (signed(f"{ratio:.2f}") for ratio in by_task)
+        rows.append([ALGORITHMS[algorithm], str(len(own)), *aggregates, *figures])
     header = ["algorithm", "seeds", "IQM", "mean of the ratios", *tasks]
-    return _markdown(header, rows)
+    return table(header, rows)
 
 
-def _improvement_table(normalised: dict[str, np.ndarray]) -> str:
+def _improvement_table(scores: dict[str, np.ndarray]) -> str:
     rows = [
         [
             ALGORITHMS[peer],
-            _interval(estimate(probability_of_improvement, normalised[OURS], normalised[peer])),
+            interval(estimate(probability_of_improvement, scores[OURS], scores[peer])),
         ]
-        for peer in normalised
+        for peer in scores
         if peer != OURS
     ]
-    return _markdown([f"{ALGORITHMS[OURS]} over", "probability of improvement"], rows)
-
-
-def _cell(scores: Sequence[float]) -> str:
-    """Return mean ± standard deviation (number of seeds)."""
-    if not scores:
-        return "none"
-    mean = float(np.mean(scores))
-    digits = 0 if abs(mean) >= 1000 else 1
-    spread = f" ± {np.std(scores, ddof=1):.{digits}f}" if len(scores) > 1 else ""
-    return _signed(f"{mean:.{digits}f}{spread} ({len(scores)})")
-
-
-def _interval(result: Estimate) -> str:
-    if result.interval is None:
-        return _signed(f"{result.value:.2f}")
-    low, high = result.interval
-    return _signed(f"{result.value:.2f} [{low:.2f}, {high:.2f}]")
-
-
-def _signed(text: str) -> str:
-    """Return a number with a minus sign that is as wide as a plus."""
-    return text.replace("-", "−")
-
-
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return table([f"{ALGORITHMS[OURS]} over", "probability of improvement"], rows)

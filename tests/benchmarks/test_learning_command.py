@@ -46,7 +46,7 @@ def test_tuning_refuses_reported_seeds_and_settings_need_a_label(monkeypatch, tm
 def test_steps_in_a_peers_time_come_from_the_paces(monkeypatch, tmp_path, capsys):
     for algorithm in ("trpo", "ppo"):
         (job,) = selection.trial_jobs(
-            tmp_path, [algorithm], ["Hopper-v5"], seeds=[0], steps=8, changes={"n_steps": 8}
+            tmp_path, [algorithm], ["Hopper-v5"], seeds=[0], steps=8, changes={}
         )
         store.write(job.path, single_run.perform(job.configuration, 0))
     monkeypatch.setattr(sys, "argv", ["benchmarks.learning", "steps", "--paces", str(tmp_path)])

@@ -10,7 +10,6 @@ from benchmarks.learning.figures import smooth
 from benchmarks.learning.models import constructor_defaults
 from benchmarks.learning.recorder import FIGURES
 from benchmarks.learning.report import make_report
-from benchmarks.learning.schedules import linear, scaled
 from benchmarks.learning.suites import SUITES
 from benchmarks.learning.tables import first_step_above
 
@@ -81,19 +80,19 @@ def test_probability_of_improvement_counts_pairs_and_half_of_ties():
 
 def test_interval_is_that_of_the_bootstrap_distribution():
     # The mean of two draws from {0, 1} is 0, 1/2, 1 with chances 1/4, 1/2, 1/4.
-    result = aggregates.estimate(aggregates.mean_of_ratios, np.array([[0.0], [1.0]]))
+    result = aggregates.estimate(aggregates.mean_over_tasks, np.array([[0.0], [1.0]]))
     assert (result.value, result.interval) == (0.5, (0.0, 1.0))
 
 
 def test_bootstrap_draws_each_task_by_itself():
     # Runs drawn as wholes would always sum to 1; tasks drawn apart also give 0 and 2.
-    result = aggregates.estimate(aggregates.mean_of_ratios, np.array([[0.0, 1.0], [1.0, 0.0]]))
+    result = aggregates.estimate(aggregates.mean_over_tasks, np.array([[0.0, 1.0], [1.0, 0.0]]))
     assert result.interval[0] < 0.5 < result.interval[1]
 
 
 def test_bootstrap_never_mixes_tasks():
     scores = np.array([[1.0, 10.0], [1.0, 10.0], [1.0, 10.0]])
-    assert aggregates.estimate(aggregates.mean_of_ratios, scores).interval == (5.5, 5.5)
+    assert aggregates.estimate(aggregates.mean_over_tasks, scores).interval == (5.5, 5.5)
 
 
 def test_interval_is_the_same_every_time():
@@ -102,8 +101,38 @@ def test_interval_is_the_same_every_time():
     assert first == second
 
 
+def ratios_of_means(scores, reference):
+    return np.array([aggregates.of_ratios(aggregates.interquartile_mean)(scores, reference)])
+
+
+def test_statistics_and_intervals_are_those_of_rliable():
+    library = pytest.importorskip("rliable.library")
+    metrics = pytest.importorskip("rliable.metrics")
+    rng = np.random.default_rng(3)
+    ours, theirs = rng.normal(2.5, 1, size=(5, 4)), rng.normal(2, 1, size=(3, 4))
+    pairs = [
+        (aggregates.interquartile_mean, lambda x: np.array([metrics.aggregate_iqm(x)]), (ours,)),
+        (aggregates.mean_over_tasks, lambda x: np.array([metrics.aggregate_mean(x)]), (ours,)),
+        (aggregates.of_ratios(aggregates.interquartile_mean), ratios_of_means, (ours, theirs)),
+        (
+            aggregates.probability_of_improvement,
+            lambda *x: np.array([metrics.probability_of_improvement(*x)]),
+            (ours, theirs),
+        ),
+    ]
+    np.random.seed(0)  # what rliable draws from
+    for mine, its, samples in pairs:
+        scores = samples[0] if len(samples) == 1 else samples
+        values, bounds = library.get_interval_estimates({"x": scores}, its, reps=500)
+        found = aggregates.estimate(mine, *samples)
+        assert found.value == pytest.approx(values["x"][0])
+        # Its 500 draws leave a bound uncertain by some hundredths of the interval's length.
+        tolerance = 0.15 * (bounds["x"][1, 0] - bounds["x"][0, 0])
+        np.testing.assert_allclose(found.interval, bounds["x"][:, 0], atol=tolerance)
+
+
 def test_single_run_has_no_interval():
-    assert aggregates.estimate(aggregates.mean_of_ratios, np.array([[2.0, 4.0]])).interval is None
+    assert aggregates.estimate(aggregates.mean_over_tasks, np.array([[2.0, 4.0]])).interval is None
 
 
 def test_only_seeds_with_every_task_enter_aggregates():
@@ -140,6 +169,7 @@ def test_report_has_the_numbers_of_the_raw_files(tmp_path):
     assert "`the command` from the 20 runs" in text
     assert "20.00 CPU hours" in text
     assert "Ours were made by the code of unknown (10 runs)." in text
+    text = text[text.index("## MuJoCo") :]
     assert row(text, "Ant-v5")[2:] == ["200.0 ± 28.3 (2)", "100.0 ± 14.1 (2)", "none", "none"]
     ours = row(text, "TRPO (sb3_trpo)")
     assert ours[1] == "2"
@@ -150,6 +180,37 @@ def test_report_has_the_numbers_of_the_raw_files(tmp_path):
     assert "no seed has a run on every task: PPO (SB3), A2C (SB3)." in text
     improvement = text.split("probability of improvement |")[1]
     assert row(improvement, "TRPO (sb3_contrib)")[1] == "1.00 [1.00, 1.00]"
+
+
+def test_marks_are_met_or_missed(tmp_path):
+    save(tmp_path / "results", *full_mujoco("contrib_trpo", 1.0), *full_mujoco("trpo", 2.0))
+    save(tmp_path / "results", *(synthetic("ppo", "Ant-v5", seed, 190.0) for seed in range(2)))
+    save(tmp_path / "results", synthetic("trpo", "Acrobot-v1", 0, -85.0))
+    longer = experiments.jobs(experiments.EQUAL_TIME, tmp_path / "experiments", ["Ant-v5"], [0])
+    for job in longer:
+        as_json = job.configuration.as_json()
+        store.write(job.path, synthetic("trpo", "Ant-v5", 0, 190.5, configuration=as_json))
+    text = report(tmp_path)
+    text = text[text.index("## What was asked") : text.index("## MuJoCo")]
+    assert row(text, "Swimmer-v5")[1:] == ["≥ 355", "200.0 ± 28.3 (2)", "**missed**"]
+    assert row(text, "Acrobot-v1")[1:] == ["≥ −85", "−85.0 (1)", "met"]
+    over = "over TRPO (sb3_contrib)"
+    assert row(text, f"IQM {over}")[1] == "≥ 1.1, lower bound > 1"
+    assert row(text, f"IQM {over}")[3] == row(text, f"mean of the ratios {over}")[3] == "met"
+    assert row(text, f"probability of improvement {over}")[2:] == ["1.00 [1.00, 1.00]", "met"]
+    assert row(text, "Ant-v5, in PPO's time")[1:] == ["> 190.0 ± 0.0 (2)", "190.5 (1)", "met"]
+    assert "Hopper-v5, in" not in text
+    assert "CartPole-v1" not in text
+
+
+def test_aggregate_above_its_mark_is_missed_if_its_interval_is_not(tmp_path):
+    theirs = [synthetic("contrib_trpo", t, s, v) for t in MUJOCO for s, v in enumerate((1.0, 99.0))]
+    ours = [synthetic("trpo", t, s, v) for t in MUJOCO for s, v in enumerate((50.0, 100.0))]
+    save(tmp_path / "results", *theirs, *ours)
+    over = "over TRPO (sb3_contrib)"
+    cells = row(report(tmp_path), f"IQM {over}")
+    assert float(cells[2].split()[0]) >= 1.1
+    assert cells[3] == "**missed**"
 
 
 def test_csv_has_a_sorted_row_per_run(tmp_path):
@@ -176,6 +237,7 @@ def test_partial_results_make_a_report_that_says_what_is_missing(tmp_path, capsy
     broken = tmp_path / "results" / "Hopper-v5" / "a2c-seed0.json"
     broken.write_text("{}")
     text = report(tmp_path)
+    text = text[text.index("## MuJoCo") :]
     assert row(text, "Hopper-v5")[2:] == ["5.0 (1)", "none", "none", "none"]
     assert row(text, "Pendulum-v1")[4] == "−5.0 (1)"
     assert "No aggregates yet" in text
@@ -278,15 +340,15 @@ def test_ablation_divides_by_our_setting_on_the_same_seeds(tmp_path):
     half = {cell: score / 2 for cell, score in scores.items()}
     save_variant(tmp_path, "paper_search", half)
     save_variant(tmp_path, "critic_double", {c: v for c, v in half.items() if c[1] != 2})
-    save_variant(tmp_path, "cg_25", {c: v for c, v in half.items() if c[0] != tasks[1]})
+    save_variant(tmp_path, "constant_rate", {c: v for c, v in half.items() if c[0] != tasks[1]})
     text = report(tmp_path)
     of = experiments.VARIANTS
     assert row(text, "our setting")[1] == "700.0 ± 793.7 (3)"
-    assert row(text, "our setting")[-1].startswith("1.00 [0.")
+    assert row(text, "our setting")[-1] == "1.00"
     assert row(text, of["paper_search"])[-1].startswith("0.50 [0.")
     assert row(text, of["critic_double"])[-1].startswith("0.50 [0.")
-    assert row(text, of["cg_25"])[1:3] == ["350.0 ± 396.9 (3)", "none"]
-    assert row(text, of["cg_25"])[-1] == row(text, of["critic_half"])[-1] == "none"
+    assert row(text, of["constant_rate"])[1:3] == ["350.0 ± 396.9 (3)", "none"]
+    assert row(text, of["constant_rate"])[-1] == row(text, of["critic_half"])[-1] == "none"
 
 
 def test_updates_are_medians_over_all_seeds(tmp_path):
@@ -324,9 +386,12 @@ def test_every_variant_changes_our_setting_on_each_of_its_tasks(tmp_path, monkey
     assert averaged == pytest.approx([20_000, 20_000])
 
 
-def test_scaled_settings_keep_their_kind():
-    assert scaled(0.04, 0.5) == 0.02
-    assert scaled(linear(0.04, 0.02), 0.5) == linear(0.02, 0.01)
+def test_variant_of_delta_per_dimension_says_its_values():
+    found = [
+        f"{experiments.ablations(task)['per_dimension']['target_kl']:g}"
+        for task in experiments.ABLATION_TASKS
+    ]
+    assert f"({', '.join(found)})" in experiments.VARIANTS["per_dimension"]
 
 
 # --- time ----------------------------------------------------------------------------------------
@@ -347,6 +412,10 @@ def test_paces_are_medians_on_one_machine():
     assert pace.seconds_per_step([]) == {}
     with pytest.raises(ValueError, match="must all be of one machine"):
         pace.seconds_per_step([*runs, on("b", "trpo", 1, 100.0)])
+    other = configuration("trpo", "Hopper-v5").changed({"n_steps": 64}).as_json()
+    stale = synthetic("trpo", "Hopper-v5", 1, 1.0, machine={"cpu": "a"}, configuration=other)
+    with pytest.raises(ValueError, match=r"of other settings.*: trpo on Hopper-v5$"):
+        pace.seconds_per_step([*runs, stale])
 
 
 def test_curves_over_time_are_those_over_steps_at_the_paces():
