@@ -1,7 +1,8 @@
 """
-Further runs of ours beside the table: as long as PPO takes, and with one part changed at a time.
+Further runs of ours beside the table.
 
-Their files lie apart from the table's, one folder per experiment, and are reported beside it.
+On seeds that no choice was made on, as long as PPO takes, and with one part changed at a time. Their
+files lie apart from the table's, one folder per experiment, and are reported beside it.
 """
 
 from collections.abc import Sequence
@@ -16,8 +17,9 @@ from benchmarks.learning.selection import Job, job
 from benchmarks.learning.suites import ACTION_DIMENSIONS, OURS, SUITES
 
 SEEDS = (0, 1, 2)
-EQUAL_TIME, ABLATION = "equal_time", "ablation"
-NAMES = (EQUAL_TIME, ABLATION)
+FRESH_SEEDS = (5, 6, 7, 8, 9)
+FRESH, EQUAL_TIME, ABLATION = "fresh_seeds", "equal_time", "ablation"
+NAMES = (FRESH, EQUAL_TIME, ABLATION)
 
 # --- as many steps as fit into PPO's time for 1 M ----------------------------------------------
 
@@ -87,7 +89,7 @@ def ablations(task: str) -> dict[str, dict[str, Any]]:
     }
 
 
-# --- both --------------------------------------------------------------------------------------
+# --- all three -----------------------------------------------------------------------------------
 
 
 def jobs(name: str, folder: Path, tasks: Sequence[str], seeds: Sequence[int] | None) -> list[Job]:
@@ -102,9 +104,12 @@ def jobs(name: str, folder: Path, tasks: Sequence[str], seeds: Sequence[int] | N
     """
     found = []
     mujoco = [task for task in tasks if task in SUITES["mujoco"]]
-    for seed in SEEDS if seeds is None else [seed for seed in SEEDS if seed in seeds]:
+    of_experiment = FRESH_SEEDS if name == FRESH else SEEDS
+    for seed in [seed for seed in of_experiment if seeds is None or seed in seeds]:
         for task in mujoco:
             bare = configuration(OURS, task)
+            if name == FRESH:
+                found.append(job(folder / FRESH, bare, seed))
             if name == EQUAL_TIME and task in EQUAL_TIME_STEPS:
                 found.append(job(folder / EQUAL_TIME, _longer(bare), seed))
             if name == ABLATION and task in ABLATION_TASKS:

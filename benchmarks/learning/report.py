@@ -89,6 +89,11 @@ turn on one machine ({cpu}; `python -m benchmarks.learning run --steps 10240 --s
 NO_TIME_AXIS = """No picture over time: no paces are measured (`benchmarks/learning/pace.py`)."""
 
 
+FRESH = f"""## On seeds that no choice was made on
+
+{ALGORITHMS[OURS]} on seeds {experiments.FRESH_SEEDS[0]} to {experiments.FRESH_SEEDS[-1]}
+(`python -m benchmarks.learning run --experiment fresh_seeds`), the others' runs as above."""
+
 EQUAL_TIME = f"""## As long as PPO takes
 
 {ALGORITHMS[OURS]} for as many steps as fit into the time in which {ALGORITHMS["ppo"]} takes its
@@ -126,11 +131,11 @@ def make_report(
     if not runs:
         raise ValueError(f"{results} holds no finished run")
     short, _ = store.read_all(paces)
-    longer, variants = _beside(experiments_folder)
+    fresh, longer, variants = _beside(experiments_folder)
     out.mkdir(parents=True, exist_ok=True)
     (out / "results.csv").write_text(tables.results_csv(runs))
     sections = [
-        _head(runs, [*longer, *itertools.chain(*variants.values())], command),
+        _head(runs, [*fresh, *longer, *itertools.chain(*variants.values())], command),
         MARKS,
         marks_table(runs, longer),
         "",
@@ -138,6 +143,9 @@ def make_report(
     for suite, tasks in SUITES.items():
         of_suite = [run for run in runs if run.environment in tasks]
         sections.append(_section(suite, of_suite, short, out))
+    if fresh:
+        others = [run for run in runs if run.algorithm != OURS]
+        sections += [FRESH, "", marks_table([*fresh, *others], []), ""]
     if longer:
         table = tables.equal_time(runs, longer, seconds_per_step(short))
         sections += [EQUAL_TIME, "", table, ""]
@@ -156,15 +164,16 @@ def _finished(jobs: Sequence[selection.Job]) -> list[Run]:
     return done.finished
 
 
-def _beside(folder: Path) -> tuple[list[Run], dict[str, list[Run]]]:
-    """Return the finished runs of the equal time, and those of the ablation by variant."""
+def _beside(folder: Path) -> tuple[list[Run], list[Run], dict[str, list[Run]]]:
+    """Return the runs of fresh seeds, of the equal time, and of the ablation by variant."""
+    fresh = _finished(experiments.jobs(experiments.FRESH, folder, TASKS, None))
     longer = _finished(experiments.jobs(experiments.EQUAL_TIME, folder, TASKS, None))
     changed = experiments.jobs(experiments.ABLATION, folder, TASKS, None)
     variants = {
         name: _finished([job for job in changed if job.path.parents[1].name == name])
         for name in experiments.VARIANTS
     }
-    return longer, variants
+    return fresh, longer, variants
 
 
 def _head(of_tables: Sequence[Run], beside: Sequence[Run], command: str) -> str:

@@ -203,6 +203,21 @@ def test_marks_are_met_or_missed(tmp_path):
     assert "CartPole-v1" not in text
 
 
+def test_fresh_seeds_are_held_against_the_marks_by_themselves(tmp_path):
+    save(tmp_path / "results", *full_mujoco("contrib_trpo", 1.0), *full_mujoco("trpo", 2.0))
+    jobs = experiments.jobs(experiments.FRESH, tmp_path / "experiments", MUJOCO, None)
+    for job in jobs:
+        score = 400.0 + job.seed
+        store.write(job.path, synthetic("trpo", job.configuration.environment, job.seed, score))
+    text = report(tmp_path)
+    assert "25 of them beside the tables" in text
+    of_table, of_fresh = text.split("## On seeds that no choice was made on")
+    assert row(of_table, "Swimmer-v5")[2] == "200.0 ± 28.3 (2)"
+    assert row(of_fresh, "Swimmer-v5")[2:] == ["407.0 ± 1.6 (5)", "met"]
+    ratio = row(of_fresh, "mean of the ratios over TRPO (sb3_contrib)")[2]
+    assert ratio.startswith("4.07 [")
+
+
 def test_aggregate_above_its_mark_is_missed_if_its_interval_is_not(tmp_path):
     theirs = [synthetic("contrib_trpo", t, s, v) for t in MUJOCO for s, v in enumerate((1.0, 99.0))]
     ours = [synthetic("trpo", t, s, v) for t in MUJOCO for s, v in enumerate((50.0, 100.0))]
