@@ -1,8 +1,8 @@
 """
 Further runs of ours beside the table.
 
-On seeds that no choice was made on, as long as PPO takes, and with one part changed at a time. Their
-files lie apart from the table's, one folder per experiment, and are reported beside it.
+On seeds that no choice was made on, as long as PPO takes, and with one part changed at a time.
+Their files lie apart from the table's, one folder per experiment, and are reported beside it.
 """
 
 from collections.abc import Sequence
