@@ -1,11 +1,12 @@
 """
 Further runs of ours beside the table.
 
-On seeds that no choice was made on, as long as PPO takes, and with one part changed at a time.
-Their files lie apart from the table's, one folder per experiment, and are reported beside it.
+On seeds that no choice was made on, with settings of their own for single tasks, as long as PPO
+takes, and with one part changed at a time. Their files lie apart from the table's, one folder per
+experiment, and are reported beside it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -13,13 +14,21 @@ from typing import Any
 
 from benchmarks.learning.configuration import Configuration
 from benchmarks.learning.configurations import configuration
+from benchmarks.learning.schedules import linear
 from benchmarks.learning.selection import Job, job
 from benchmarks.learning.suites import ACTION_DIMENSIONS, OURS, SUITES
 
-SEEDS = (0, 1, 2)
-FRESH_SEEDS = (5, 6, 7, 8, 9)
-FRESH, EQUAL_TIME, ABLATION = "fresh_seeds", "equal_time", "ablation"
-NAMES = (FRESH, EQUAL_TIME, ABLATION)
+FRESH, OWN, EQUAL_TIME, ABLATION = "fresh_seeds", "own_settings", "equal_time", "ablation"
+NAMES = (FRESH, OWN, EQUAL_TIME, ABLATION)
+SEEDS = {FRESH: (5, 6, 7, 8, 9), OWN: (0, 1, 2, 3, 4), EQUAL_TIME: (0, 1, 2), ABLATION: (0, 1, 2)}
+
+# --- a setting of its own, where one for all tasks costs much --------------------------------
+
+OWN_SETTINGS: dict[str, dict[str, Any]] = {
+    "Hopper-v5": {"gamma": 0.995},
+    "Swimmer-v5": {"noise_correlation": linear(0.8)},
+}
+"""What is changed in our setting, by task; found on tuning seeds."""
 
 # --- as many steps as fit into PPO's time for 1 M ----------------------------------------------
 
@@ -89,7 +98,7 @@ def ablations(task: str) -> dict[str, dict[str, Any]]:
     }
 
 
-# --- all three -----------------------------------------------------------------------------------
+# --- all of them ----------------------------------------------------------------------------------
 
 
 def jobs(name: str, folder: Path, tasks: Sequence[str], seeds: Sequence[int] | None) -> list[Job]:
@@ -102,18 +111,25 @@ def jobs(name: str, folder: Path, tasks: Sequence[str], seeds: Sequence[int] | N
     :param seeds: to do, as far as they are the experiment's; None: all that are
     :return: the jobs, seed by seed
     """
-    found = []
-    mujoco = [task for task in tasks if task in SUITES["mujoco"]]
-    of_experiment = FRESH_SEEDS if name == FRESH else SEEDS
-    for seed in [seed for seed in of_experiment if seeds is None or seed in seeds]:
-        for task in mujoco:
-            bare = configuration(OURS, task)
-            if name == FRESH:
-                found.append(job(folder / FRESH, bare, seed))
-            if name == EQUAL_TIME and task in EQUAL_TIME_STEPS:
-                found.append(job(folder / EQUAL_TIME, _longer(bare), seed))
-            if name == ABLATION and task in ABLATION_TASKS:
-                for variant, changes in ablations(task).items():
-                    place = folder / ABLATION / variant
-                    found.append(job(place, bare.changed(changes), seed))
-    return found
+    return [
+        job(folder / place, settings, seed)
+        for seed in SEEDS[name]
+        if seeds is None or seed in seeds
+        for task in tasks
+        if task in SUITES["mujoco"]
+        for place, settings in _of_task(name, task)
+    ]
+
+
+def _of_task(name: str, task: str) -> Iterator[tuple[Path, Configuration]]:
+    """Give an experiment's settings on a task, each with its folder."""
+    bare = configuration(OURS, task)
+    if name == FRESH:
+        yield Path(FRESH), bare
+    if name == OWN and task in OWN_SETTINGS:
+        yield Path(OWN), bare.changed(OWN_SETTINGS[task])
+    if name == EQUAL_TIME and task in EQUAL_TIME_STEPS:
+        yield Path(EQUAL_TIME), _longer(bare)
+    if name == ABLATION and task in ABLATION_TASKS:
+        for variant, changes in ablations(task).items():
+            yield Path(ABLATION, variant), bare.changed(changes)

@@ -1,12 +1,10 @@
 """Tables and pictures from the raw files alone."""
 
-import itertools
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.learning import experiments, figures, selection, store, tables
+from benchmarks.learning import beside, figures, selection, store, tables
 from benchmarks.learning.aggregates import BOOTSTRAP_REPETITIONS
 from benchmarks.learning.configurations import FIRST_NOISE, trpo_mujoco
 from benchmarks.learning.marks import marks_table
@@ -16,7 +14,6 @@ from benchmarks.learning.suites import (
     ALGORITHMS,
     ALL_OF_OURS,
     CONTESTANTS,
-    OURS,
     REFERENCE,
     SUITES,
 )
@@ -88,38 +85,16 @@ turn on one machine ({cpu}; `python -m benchmarks.learning run --steps 10240 --s
 
 NO_TIME_AXIS = """No picture over time: no paces are measured (`benchmarks/learning/pace.py`)."""
 
-
-FRESH = f"""## On seeds that no choice was made on
-
-{ALGORITHMS[OURS]} on seeds {experiments.FRESH_SEEDS[0]} to {experiments.FRESH_SEEDS[-1]}
-(`python -m benchmarks.learning run --experiment fresh_seeds`), the others' runs as above."""
-
-EQUAL_TIME = f"""## As long as PPO takes
-
-{ALGORITHMS[OURS]} for as many steps as fit into the time in which {ALGORITHMS["ppo"]} takes its
-own, schedules set for that length, the mean at the end of as many policies (`python -m
-benchmarks.learning run --experiment equal_time`). CPU minutes are steps at the paces of the
-pictures over time."""
-
-ABLATION = f"""## One part changed at a time
-
-{ALGORITHMS[OURS]} with one setting changed, on the seeds of the ablation (`python -m
-benchmarks.learning run --experiment ablation`). Last column: the mean over tasks and seeds of the
-score divided by the mean score of our setting on the same task and seeds, and in brackets its
-95 % interval, as above."""
-
 UPDATES = """The updates behind these runs: medians over all of them of the realised KL divided by δ
 and of the steps of the line search, and how many were skipped since their data were not finite."""
 
 
-def make_report(
-    results: Path, experiments_folder: Path, paces: Path, *, out: Path, command: str
-) -> None:
+def make_report(results: Path, experiments: Path, paces: Path, *, out: Path, command: str) -> None:
     """
     Write ``results.csv``, ``report.md`` and the learning curves.
 
     :param results: folder of the finished runs; any number of them may be missing
-    :param experiments_folder: folder of the runs beside the table, likewise
+    :param experiments: folder of the runs beside the table, likewise
     :param paces: folder of short runs that tell how long a step takes, likewise
     :param out: folder to write to
     :param command: what made the report
@@ -127,53 +102,25 @@ def make_report(
         the paces are of several machines
     """
     jobs = selection.reported_jobs(results, list(ALGORITHMS), TASKS, None)
-    runs = _finished(jobs)
+    runs = selection.finished(jobs)
     if not runs:
         raise ValueError(f"{results} holds no finished run")
     short, _ = store.read_all(paces)
-    fresh, longer, variants = _beside(experiments_folder)
+    extra = beside.read(experiments)
     out.mkdir(parents=True, exist_ok=True)
     (out / "results.csv").write_text(tables.results_csv(runs))
     sections = [
-        _head(runs, [*fresh, *longer, *itertools.chain(*variants.values())], command),
+        _head(runs, extra.all_runs(), command),
         MARKS,
-        marks_table(runs, longer),
+        marks_table(runs, extra.longer),
         "",
     ]
     for suite, tasks in SUITES.items():
         of_suite = [run for run in runs if run.environment in tasks]
         sections.append(_section(suite, of_suite, short, out))
-    if fresh:
-        others = [run for run in runs if run.algorithm != OURS]
-        sections += [FRESH, "", marks_table([*fresh, *others], []), ""]
-    if longer:
-        table = tables.equal_time(runs, longer, seconds_per_step(short))
-        sections += [EQUAL_TIME, "", table, ""]
-    if any(variants.values()):
-        sections += [ABLATION, "", tables.ablation(runs, variants), ""]
+    sections += beside.sections(runs, extra, seconds_per_step(short))
     (out / "report.md").write_text("\n".join(sections))
     print(f"{len(runs)} runs: {out / 'report.md'}")
-
-
-def _finished(jobs: Sequence[selection.Job]) -> list[Run]:
-    """Return the runs that are finished; those that are broken are named and left out."""
-    done = selection.progress(jobs)
-    for job in done.left:
-        if job.path.exists():
-            print(f"left out, not a finished run: {job.path}", file=sys.stderr)
-    return done.finished
-
-
-def _beside(folder: Path) -> tuple[list[Run], list[Run], dict[str, list[Run]]]:
-    """Return the runs of fresh seeds, of the equal time, and of the ablation by variant."""
-    fresh = _finished(experiments.jobs(experiments.FRESH, folder, TASKS, None))
-    longer = _finished(experiments.jobs(experiments.EQUAL_TIME, folder, TASKS, None))
-    changed = experiments.jobs(experiments.ABLATION, folder, TASKS, None)
-    variants = {
-        name: _finished([job for job in changed if job.path.parents[1].name == name])
-        for name in experiments.VARIANTS
-    }
-    return fresh, longer, variants
 
 
 def _head(of_tables: Sequence[Run], beside: Sequence[Run], command: str) -> str:

@@ -1,5 +1,6 @@
 """Which runs a command is about, and which of them are still to do."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -130,6 +131,21 @@ def progress(jobs: Sequence[Job]) -> Progress:
     return done
 
 
+def finished(jobs: Sequence[Job]) -> list[store.Run]:
+    """
+    Read the runs that are finished; those that are broken are named and left out.
+
+    :param jobs: to look up
+    :return: their runs
+    :raises ValueError: as :func:`progress`
+    """
+    done = progress(jobs)
+    for left in done.left:
+        if left.path.exists():
+            print(f"left out, not a finished run: {left.path}", file=sys.stderr)
+    return done.finished
+
+
 def _cells(algorithms: Sequence[str], environments: Sequence[str]) -> list[tuple[str, str]]:
     """Return the cells of the table in its own order, whatever the order on the command line."""
     return [
@@ -142,6 +158,13 @@ def _cells(algorithms: Sequence[str], environments: Sequence[str]) -> list[tuple
 
 
 def job(folder: Path, settings: Configuration, seed: int) -> Job:
-    """Return a run to do, with its place below a folder of results."""
+    """
+    Return a run to do, with its place below a folder of results.
+
+    :param folder: of the results
+    :param settings: of the run
+    :param seed: of the training
+    :return: the job
+    """
     path = store.path_of(folder, settings.algorithm, settings.environment, seed)
     return Job(settings, seed, path.resolve())

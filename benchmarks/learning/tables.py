@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,11 +16,24 @@ from benchmarks.learning.aggregates import (
     probability_of_improvement,
     ratios,
 )
-from benchmarks.learning.experiments import ABLATION_TASKS, SEEDS, VARIANTS
+from benchmarks.learning.experiments import (
+    ABLATION,
+    ABLATION_TASKS,
+    OWN_SETTINGS,
+    SEEDS,
+    VARIANTS,
+)
 from benchmarks.learning.markdown import interval, score_cell, signed, table
 from benchmarks.learning.pace import Paces
 from benchmarks.learning.store import Run
-from benchmarks.learning.suites import ALGORITHMS, OURS, REFERENCE, THRESHOLDS
+from benchmarks.learning.suites import (
+    ALGORITHMS,
+    CONTESTANTS,
+    OURS,
+    REFERENCE,
+    THRESHOLDS,
+    suite_of,
+)
 
 CSV_COLUMNS = "algo,env,seed,steps,eval_mean,eval_std,train_last100,wall_s,cpu_s"
 
@@ -132,6 +146,26 @@ def over_all_tasks(runs: Sequence[Run], tasks: Sequence[str], algorithms: Sequen
     return "\n\n".join(parts)
 
 
+def own_settings(runs: Sequence[Run], own: Sequence[Run]) -> str:
+    """
+    Return our runs with settings of their own beside all algorithms' of the table.
+
+    :param runs: finished runs of the table
+    :param own: our runs with the settings of ``OWN_SETTINGS``
+    :return: Markdown, a row per task
+    """
+    rows = []
+    for task in dict.fromkeys(run.environment for run in own):
+        change = json.dumps(OWN_SETTINGS[task])[1:-1]
+        columns = [list(_scores(own, task).values())]
+        for algorithm in CONTESTANTS[suite_of(task)]:
+            of_algorithm = [run for run in runs if run.algorithm == algorithm]
+            columns.append(list(_scores(of_algorithm, task).values()))
+        rows.append([task, f"`{change}`", *(score_cell(scores) for scores in columns)])
+    names = [ALGORITHMS[name] for name in CONTESTANTS["mujoco"]]
+    return table(["task", "change", f"{names[0]}, changed", *names], rows)
+
+
 def equal_time(runs: Sequence[Run], longer: Sequence[Run], paces: Paces) -> str:
     """
     Return our longer runs beside PPO's of the table: scores, steps and CPU time.
@@ -167,7 +201,7 @@ def ablation(runs: Sequence[Run], variants: dict[str, list[Run]]) -> str:
     :return: Markdown, a row per variant; ratios are of the seeds that both have
     """
     tasks = list(ABLATION_TASKS)
-    ours = [run for run in runs if run.algorithm == OURS and run.seed in SEEDS]
+    ours = [run for run in runs if run.algorithm == OURS and run.seed in SEEDS[ABLATION]]
     rows = []
     for name, found in {"our setting": ours, **variants}.items():
         cells = [_scores(found, task) for task in tasks]
