@@ -44,11 +44,10 @@ seeds, and in brackets how many seeds there are. All algorithms round the steps 
 rollouts.
 
 Our settings were tuned for these tasks and steps, on other seeds. For the MuJoCo tasks these are
-the third that ran on seeds 0 to 4: what the first two showed there led to the mean of the last
-parameters that most trainings of ours end with, and to the first noise (`TUNING.md` has their
-scores). That noise follows a rule: each of an action's dimensions has {noise} divided by their
-number as its first standard deviation, so `log_std_init` is {log_stds}; all else is one setting,
-γ of Swimmer-v5 apart.
+the third that ran on seeds 0 to 4: what the first two showed there led to `average_last`,
+the mean of the last parameters that a training ends with, and to the first policy's standard
+deviation (`TUNING.md` has their scores). This is {noise} divided by the dimensions of an action, so
+`log_std_init` is {log_stds}; all else is one setting, γ of Swimmer-v5 apart.
 
 The others' settings are what their projects publish (`configurations.py`), in part for longer
 trainings: on classic control PPO's are for 1 M steps of Acrobot and LunarLanderContinuous and
@@ -59,15 +58,14 @@ are PPO's for 1 M steps with velocities.
 
 MARKS = """## What was asked, and what there is
 
-Returns are means over the seeds of final returns; the project's own marks for them come of what
-others published for -v3 and -v4 tasks.
+The marks are the project's own, set before the first run, with others' published scores in view.
 """
 
 AGGREGATES = f"""Scores divided by the mean score of {ALGORITHMS[REFERENCE]} on the same task, of
 seeds that have a run on every task. IQM is the interquartile mean over tasks and seeds; the last
 columns are the ratios of the means. In brackets: 95 % intervals of a bootstrap over the seeds,
-stratified by task ({BOOTSTRAP_REPETITIONS:,} repetitions, percentiles), of the runs divided by as
-well. Probability of improvement: that a run of ours beats one of theirs on the same task, averaged
+stratified by task ({BOOTSTRAP_REPETITIONS:,} repetitions, percentiles), in which the runs that the
+others are divided by are drawn as well. Probability of improvement: that a run of ours beats one of theirs on the same task, averaged
 over tasks."""
 
 NO_AGGREGATES = """No aggregates here: returns that are negative, or whose zero means nothing, have
