@@ -65,8 +65,8 @@ AGGREGATES = f"""Scores divided by the mean score of {ALGORITHMS[REFERENCE]} on 
 seeds that have a run on every task. IQM is the interquartile mean over tasks and seeds; the last
 columns are the ratios of the means. In brackets: 95 % intervals of a bootstrap over the seeds,
 stratified by task ({BOOTSTRAP_REPETITIONS:,} repetitions, percentiles), in which the runs that the
-others are divided by are drawn as well. Probability of improvement: that a run of ours beats one of theirs on the same task, averaged
-over tasks."""
+others are divided by are drawn as well. Probability of improvement: that a run of ours beats one
+of theirs on the same task, averaged over tasks."""
 
 NO_AGGREGATES = """No aggregates here: returns that are negative, or whose zero means nothing, have
 no meaningful ratios."""
