@@ -148,18 +148,10 @@ CONTRIB_TRPO: dict[str, Settings] = {
 # commented out in the file.
 PPO_MUJOCO: Settings = {"normalize": {}, "gamma": 0.99}
 
-# The network of the tuned entries for HalfCheetah and Hopper.
-PPO_WIDE: Settings = {
-    "log_std_init": -2.0,
-    "ortho_init": False,
-    "activation_fn": "ReLU",
-    "net_arch": {"pi": [256, 256], "vf": [256, 256]},
-}
-
 PPO: dict[str, Settings] = {
-    # The tuned entries for HalfCheetah (5819), Hopper (2410), Walker2d (3479) and Swimmer (282)
-    # compete with the defaults above, which the file has commented out for these tasks and for
-    # which it publishes no score: the tuned ones run.
+    # The tuned entries for HalfCheetah (5819), Walker2d (3479) and Swimmer (282); that for Hopper
+    # (2410) ends at 1000 here, and the defaults above, which the file has commented out for it, do
+    # better (TUNING.md, "The peers' settings").
     "HalfCheetah-v5": {
         "normalize": {},
         "n_steps": 512,
@@ -172,22 +164,14 @@ PPO: dict[str, Settings] = {
         "n_epochs": 20,
         "max_grad_norm": 0.8,
         "vf_coef": 0.58096,
-        "policy_kwargs": PPO_WIDE,
+        "policy_kwargs": {
+            "log_std_init": -2.0,
+            "ortho_init": False,
+            "activation_fn": "ReLU",
+            "net_arch": {"pi": [256, 256], "vf": [256, 256]},
+        },
     },
-    "Hopper-v5": {
-        "normalize": {},
-        "n_steps": 512,
-        "batch_size": 32,
-        "gamma": 0.999,
-        "gae_lambda": 0.99,
-        "learning_rate": 9.80828e-05,
-        "ent_coef": 0.00229519,
-        "clip_range": 0.2,
-        "n_epochs": 5,
-        "max_grad_norm": 0.7,
-        "vf_coef": 0.835671,
-        "policy_kwargs": PPO_WIDE,
-    },
+    "Hopper-v5": PPO_MUJOCO,
     "Walker2d-v5": {
         "normalize": {},
         "n_steps": 512,

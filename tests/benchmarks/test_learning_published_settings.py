@@ -51,11 +51,15 @@ def ran_with(algorithm, task):
     return {**ours.settings, **{name: getattr(ours, name) for name in OUTSIDE_CONSTRUCTOR}}
 
 
+# Another task's entry, where the task's own is worse: configurations.py says why.
+BETTER = {("ppo", "Hopper-v4"): "Ant-v4"}
+
+
 @pytest.mark.parametrize(("algorithm", "task"), CELLS)
 def test_peer_runs_with_its_published_setting(algorithm, task):
     name = task.replace("NoVelocity-v1", "NoVel-v1").replace("NoVelocity", "").replace("-v5", "-v4")
     file = Path(rl_zoo3.__file__).parent / "hyperparams" / f"{FILES[algorithm]}.yml"
-    entry = yaml.safe_load(file.read_text())[name]
+    entry = yaml.safe_load(file.read_text())[BETTER.get((algorithm, name), name)]
     assert ran_with(algorithm, task) == as_settings(entry)
 
 
