@@ -86,9 +86,10 @@ RECURRENT_TRPO: dict[str, Settings] = {
     "CartPoleNoVelocity-v1": {
         "n_envs": 8,
         "policy": "MlpLstmPolicy",
-        "n_steps": 128,
+        "n_steps": 64,
         "gamma": 0.98,
-        "target_kl": linear(0.021, 0.001),
+        "target_kl": linear(0.03, 0.001),
+        "n_critic_updates": 20,
         "learning_rate": linear(1e-3),
         "policy_kwargs": {"lstm_hidden_size": 64},
     },
@@ -98,7 +99,10 @@ RECURRENT_TRPO: dict[str, Settings] = {
         "n_steps": 256,
         "gamma": 0.9,
         "target_kl": linear(0.04, 0.005),
+        "n_critic_updates": 20,
         "learning_rate": linear(2e-3),
+        "use_sde": True,
+        "sde_sample_freq": 4,
         "policy_kwargs": {"lstm_hidden_size": 64},
     },
     "HalfCheetahNoVelocity-v5": {
