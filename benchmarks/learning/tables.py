@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,7 +18,7 @@ from benchmarks.learning.aggregates import (
 from benchmarks.learning.experiments import (
     ABLATION,
     ABLATION_TASKS,
-    OWN_SETTINGS,
+    OWN_IN_WORDS,
     SEEDS,
     VARIANTS,
 )
@@ -151,17 +150,16 @@ def own_settings(runs: Sequence[Run], own: Sequence[Run]) -> str:
     Return our runs with settings of their own beside all algorithms' of the table.
 
     :param runs: finished runs of the table
-    :param own: our runs with the settings of ``OWN_SETTINGS``
+    :param own: our runs with settings of their own
     :return: Markdown, a row per task
     """
     rows = []
     for task in dict.fromkeys(run.environment for run in own):
-        change = json.dumps(OWN_SETTINGS[task])[1:-1]
         columns = [list(_scores(own, task).values())]
         for algorithm in CONTESTANTS[suite_of(task)]:
             of_algorithm = [run for run in runs if run.algorithm == algorithm]
             columns.append(list(_scores(of_algorithm, task).values()))
-        rows.append([task, f"`{change}`", *(score_cell(scores) for scores in columns)])
+        rows.append([task, OWN_IN_WORDS[task], *(score_cell(scores) for scores in columns)])
     names = [ALGORITHMS[name] for name in CONTESTANTS["mujoco"]]
     return table(["task", "change", f"{names[0]}, changed", *names], rows)
 
