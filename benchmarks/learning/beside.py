@@ -30,7 +30,7 @@ FRESH_TEXT = f"""## On seeds that no choice was made on
 
 OWN_TEXT = f"""## With a setting of their own
 
-On these tasks one setting for all costs much. {ALGORITHMS[OURS]} with one change, found on tuning
+On these tasks one setting for all costs much. {ALGORITHMS[OURS]} with changes found on tuning
 seeds, on the seeds of the table (`{COMMAND} {OWN}`); the others' settings are
 for the task, too."""
 

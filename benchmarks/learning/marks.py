@@ -1,6 +1,7 @@
 """What the project asks of our scores, and whether they have it."""
 
 from collections.abc import Iterator, Sequence
+from statistics import fmean
 
 from benchmarks.learning.aggregates import (
     complete_scores,
@@ -52,14 +53,10 @@ def _scores(runs: Sequence[Run], algorithm: str, task: str) -> list[float]:
     return [run.evaluation["mean"] for run in of_cell]
 
 
-def _mean(scores: Sequence[float]) -> float:
-    return sum(scores) / len(scores)
-
-
 def _returns(runs: Sequence[Run]) -> Iterator[Row]:
     for task, mark in RETURNS.items():
         if ours := _scores(runs, OURS, task):
-            yield task, signed(f"≥ {mark:g}"), score_cell(ours), _mean(ours) >= mark
+            yield task, signed(f"≥ {mark:g}"), score_cell(ours), fmean(ours) >= mark
 
 
 def _aggregates(runs: Sequence[Run]) -> Iterator[Row]:
@@ -85,4 +82,4 @@ def _equal_time(runs: Sequence[Run], longer: Sequence[Run]) -> Iterator[Row]:
         ours, theirs = _scores(longer, OURS, task), _scores(runs, "ppo", task)
         if ours and theirs:
             asked = f"> {score_cell(theirs)}"
-            yield f"{task}, in PPO's time", asked, score_cell(ours), _mean(ours) > _mean(theirs)
+            yield f"{task}, in PPO's time", asked, score_cell(ours), fmean(ours) > fmean(theirs)

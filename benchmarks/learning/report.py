@@ -1,7 +1,7 @@
 """Tables and pictures from the raw files alone."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.learning import beside, figures, selection, store, tables
@@ -121,8 +121,8 @@ def make_report(results: Path, experiments: Path, paces: Path, *, out: Path, com
     print(f"{len(runs)} runs: {out / 'report.md'}")
 
 
-def _head(of_tables: Sequence[Run], beside: Sequence[Run], command: str) -> str:
-    runs = [*of_tables, *beside]
+def _head(of_tables: Sequence[Run], others: Sequence[Run], command: str) -> str:
+    runs = [*of_tables, *others]
     hours: dict[str, float] = defaultdict(float)
     for run in runs:
         hours[run.algorithm] += run.cpu_s / 3600
@@ -132,7 +132,7 @@ def _head(of_tables: Sequence[Run], beside: Sequence[Run], command: str) -> str:
     return HEAD.format(
         command=command,
         n_runs=len(runs),
-        n_beside=len(beside),
+        n_beside=len(others),
         hours=sum(hours.values()),
         hours_each=each,
         commits=", ".join(f"{commit} ({n} runs)" for commit, n in commits.items()) or "no commit",
@@ -143,7 +143,7 @@ def _head(of_tables: Sequence[Run], beside: Sequence[Run], command: str) -> str:
 
 def _log_stds() -> str:
     """Say what the rule of the first noise gives."""
-    by_value: Mapping[float, list[str]] = defaultdict(list)
+    by_value: dict[float, list[str]] = defaultdict(list)
     for task in SUITES["mujoco"]:
         by_value[trpo_mujoco(task)["policy_kwargs"]["log_std_init"]].append(task)
     return ", ".join(f"{value} ({', '.join(tasks)})" for value, tasks in by_value.items())

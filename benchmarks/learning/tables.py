@@ -31,7 +31,6 @@ from benchmarks.learning.suites import (
     OURS,
     REFERENCE,
     THRESHOLDS,
-    suite_of,
 )
 
 CSV_COLUMNS = "algo,env,seed,steps,eval_mean,eval_std,train_last100,wall_s,cpu_s"
@@ -156,7 +155,7 @@ def own_settings(runs: Sequence[Run], own: Sequence[Run]) -> str:
     rows = []
     for task in dict.fromkeys(run.environment for run in own):
         columns = [list(_scores(own, task).values())]
-        for algorithm in CONTESTANTS[suite_of(task)]:
+        for algorithm in CONTESTANTS["mujoco"]:
             of_algorithm = [run for run in runs if run.algorithm == algorithm]
             columns.append(list(_scores(of_algorithm, task).values()))
         rows.append([task, OWN_IN_WORDS[task], *(score_cell(scores) for scores in columns)])
