@@ -1,13 +1,21 @@
 """The report's sections on our runs beside the tables."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.learning import tables
+from benchmarks.learning.changed_defaults import (
+    CHANGES,
+    CHANGES_IN_WORDS,
+    DEFAULTS_TASKS,
+    RATIO_TASKS,
+)
 from benchmarks.learning.experiments import (
     ABLATION,
+    ABLATION_TASKS,
+    DEFAULTS,
     EQUAL_TIME,
     FRESH,
     OWN,
@@ -17,7 +25,7 @@ from benchmarks.learning.experiments import (
 )
 from benchmarks.learning.marks import marks_table
 from benchmarks.learning.pace import Paces
-from benchmarks.learning.selection import finished
+from benchmarks.learning.selection import Job, finished
 from benchmarks.learning.store import Run
 from benchmarks.learning.suites import ALGORITHMS, OURS, SUITES
 
@@ -46,6 +54,12 @@ ABLATION_TEXT = f"""## One part changed at a time
 {ABLATION}`). Last column: the mean over tasks and seeds of the score divided by the mean score of
 our setting on the same task and seeds, and in brackets its 95 % interval, as above."""
 
+DEFAULTS_TEXT = f"""## The constructor's defaults
+
+{ALGORITHMS[OURS]} with one environment, `VecNormalize` on MuJoCo alone, and nothing named but what
+stands here: the first row, and one change of it at a time, on tuning seeds (`{COMMAND}
+{DEFAULTS}`). Last column: as above, of the MuJoCo tasks."""
+
 
 @dataclass(frozen=True)
 class Beside:
@@ -56,16 +70,19 @@ class Beside:
     :param own: with settings of their own for single tasks
     :param longer: as long as PPO takes
     :param variants: with one part changed, by name of ``VARIANTS``
+    :param defaults: with the constructor's defaults, by name of ``CHANGES``
     """
 
     fresh: list[Run]
     own: list[Run]
     longer: list[Run]
     variants: dict[str, list[Run]]
+    defaults: dict[str, list[Run]]
 
     def all_runs(self) -> list[Run]:
         """Return them all."""
-        return [*self.fresh, *self.own, *self.longer, *itertools.chain(*self.variants.values())]
+        by_name = itertools.chain(*self.variants.values(), *self.defaults.values())
+        return [*self.fresh, *self.own, *self.longer, *by_name]
 
 
 def read(folder: Path) -> Beside:
@@ -76,15 +93,25 @@ def read(folder: Path) -> Beside:
     :return: the runs
     :raises ValueError: one was made with other settings than today's
     """
-    fresh, own, longer, changed = (
-        jobs(name, folder, list(SUITES["mujoco"]), None)
-        for name in (FRESH, OWN, EQUAL_TIME, ABLATION)
+    fresh, own, longer, changed, of_defaults = (
+        jobs(name, folder, [*SUITES["mujoco"], *SUITES["classic"]], None)
+        for name in (FRESH, OWN, EQUAL_TIME, ABLATION, DEFAULTS)
     )
-    variants = {
-        name: finished([job for job in changed if job.path.parents[1].name == name])
-        for name in VARIANTS
+    return Beside(
+        finished(fresh),
+        finished(own),
+        finished(longer),
+        _by_folder(changed, VARIANTS),
+        _by_folder(of_defaults, CHANGES),
+    )
+
+
+def _by_folder(of_experiment: Sequence[Job], names: Iterable[str]) -> dict[str, list[Run]]:
+    """Read runs whose tasks' folders lie in one of a name each."""
+    return {
+        name: finished([job for job in of_experiment if job.path.parents[1].name == name])
+        for name in names
     }
-    return Beside(finished(fresh), finished(own), finished(longer), variants)
 
 
 def sections(runs: Sequence[Run], extra: Beside, paces: Paces) -> list[str]:
@@ -97,6 +124,9 @@ def sections(runs: Sequence[Run], extra: Beside, paces: Paces) -> list[str]:
     :return: pieces of Markdown
     """
     others = [run for run in runs if run.algorithm != OURS]
+    ours = [run for run in runs if run.algorithm == OURS and run.seed in SEEDS[ABLATION]]
+    variants = {"our setting": ours, **{VARIANTS[name]: of for name, of in extra.variants.items()}}
+    defaults = {CHANGES_IN_WORDS[name]: of for name, of in extra.defaults.items()}
     found = [
         (FRESH_TEXT, extra.fresh, lambda: marks_table([*extra.fresh, *others], [])),
         (OWN_TEXT, extra.own, lambda: tables.own_settings(runs, extra.own)),
@@ -104,7 +134,12 @@ def sections(runs: Sequence[Run], extra: Beside, paces: Paces) -> list[str]:
         (
             ABLATION_TEXT,
             any(extra.variants.values()),
-            lambda: tables.ablation(runs, extra.variants),
+            lambda: tables.one_changed(variants, ABLATION_TASKS, ABLATION_TASKS),
+        ),
+        (
+            DEFAULTS_TEXT,
+            any(extra.defaults.values()),
+            lambda: tables.one_changed(defaults, DEFAULTS_TASKS, RATIO_TASKS),
         ),
     ]
     return [piece for text, there, table in found if there for piece in (text, "", table(), "")]

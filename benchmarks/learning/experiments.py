@@ -2,8 +2,8 @@
 Further runs of ours beside the table.
 
 On seeds that no choice was made on, with settings of their own for single tasks, as long as PPO
-takes, and with one part changed at a time. Their files lie apart from the table's, one folder per
-experiment, and are reported beside it.
+takes, with one part changed at a time, and with the constructor's defaults. Their files lie apart
+from the table's, one folder per experiment, and are reported beside it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,15 +12,24 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from benchmarks.learning import changed_defaults
+from benchmarks.learning.changed_defaults import DEFAULTS_TASKS
 from benchmarks.learning.configuration import Configuration
 from benchmarks.learning.configurations import configuration, trpo_mujoco
 from benchmarks.learning.schedules import linear
 from benchmarks.learning.selection import Job, job
 from benchmarks.learning.suites import ACTION_DIMENSIONS, OURS, SUITES
 
-FRESH, OWN, EQUAL_TIME, ABLATION = "fresh_seeds", "own_settings", "equal_time", "ablation"
-NAMES = (FRESH, OWN, EQUAL_TIME, ABLATION)
-SEEDS = {FRESH: (5, 6, 7, 8, 9), OWN: (0, 1, 2, 3, 4), EQUAL_TIME: (0, 1, 2), ABLATION: (0, 1, 2)}
+FRESH, OWN, EQUAL_TIME = "fresh_seeds", "own_settings", "equal_time"
+ABLATION, DEFAULTS = "ablation", "defaults"
+SEEDS = {
+    FRESH: (5, 6, 7, 8, 9),
+    OWN: (0, 1, 2, 3, 4),
+    EQUAL_TIME: (0, 1, 2),
+    ABLATION: (0, 1, 2),
+    DEFAULTS: (100, 101, 102),
+}
+NAMES = tuple(SEEDS)
 
 # --- a setting of its own, where one for all tasks costs much --------------------------------
 
@@ -123,20 +132,21 @@ def jobs(name: str, folder: Path, tasks: Sequence[str], seeds: Sequence[int] | N
         for seed in SEEDS[name]
         if seeds is None or seed in seeds
         for task in tasks
-        if task in SUITES["mujoco"]
         for place, settings in _of_task(name, task)
     ]
 
 
 def _of_task(name: str, task: str) -> Iterator[tuple[Path, Configuration]]:
     """Give an experiment's settings on a task, each with its folder."""
-    bare = configuration(OURS, task)
-    if name == FRESH:
-        yield Path(FRESH), bare
+    if name == FRESH and task in SUITES["mujoco"]:
+        yield Path(FRESH), configuration(OURS, task)
     if name == OWN and task in OWN_SETTINGS:
-        yield Path(OWN), bare.changed(OWN_SETTINGS[task])
+        yield Path(OWN), configuration(OURS, task).changed(OWN_SETTINGS[task])
     if name == EQUAL_TIME and task in EQUAL_TIME_STEPS:
-        yield Path(EQUAL_TIME), _longer(bare)
+        yield Path(EQUAL_TIME), _longer(configuration(OURS, task))
     if name == ABLATION and task in ABLATION_TASKS:
         for variant, changes in ablations(task).items():
-            yield Path(ABLATION, variant), bare.changed(changes)
+            yield Path(ABLATION, variant), configuration(OURS, task).changed(changes)
+    if name == DEFAULTS and task in DEFAULTS_TASKS:
+        for change, settings in changed_defaults.configurations(task).items():
+            yield Path(DEFAULTS, change), settings

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -15,13 +15,7 @@ from benchmarks.learning.aggregates import (
     probability_of_improvement,
     ratios,
 )
-from benchmarks.learning.experiments import (
-    ABLATION,
-    ABLATION_TASKS,
-    OWN_IN_WORDS,
-    SEEDS,
-    VARIANTS,
-)
+from benchmarks.learning.experiments import OWN_IN_WORDS
 from benchmarks.learning.markdown import interval, score_cell, signed, table
 from benchmarks.learning.pace import Paces
 from benchmarks.learning.store import Run
@@ -189,34 +183,34 @@ def equal_time(runs: Sequence[Run], longer: Sequence[Run], paces: Paces) -> str:
     return table(["task", *(c.format(name) for name in names for c in columns)], rows)
 
 
-def ablation(runs: Sequence[Run], variants: dict[str, list[Run]]) -> str:
+def one_changed(
+    rows: Mapping[str, Sequence[Run]], tasks: Sequence[str], ratio_tasks: Sequence[str]
+) -> str:
     """
-    Return the scores with one setting changed, beside those of our setting as it is.
+    Return scores with one setting changed at a time, beside those of the first row.
 
-    :param runs: finished runs of the table
-    :param variants: finished runs by name of ``VARIANTS``
-    :return: Markdown, a row per variant; ratios are of the seeds that both have
+    :param rows: finished runs, by what is said of them; the first row's are the divisor
+    :param tasks: ids of the tasks, in order
+    :param ratio_tasks: those whose scores' ratios have a meaning
+    :return: Markdown, a row each; ratios are of the seeds that both have
     """
-    tasks = list(ABLATION_TASKS)
-    ours = [run for run in runs if run.algorithm == OURS and run.seed in SEEDS[ABLATION]]
-    rows = []
-    for name, found in {"our setting": ours, **variants}.items():
-        cells = [_scores(found, task) for task in tasks]
-        both = sorted(
-            set.intersection(
-                *(set(_scores(side, task)) for side in (ours, found) for task in tasks)
-            )
-        )
-        mean = "1.00" if found is ours else "none"
-        if both and found is not ours:
-            samples = (
-                np.array([[_scores(side, task)[seed] for task in tasks] for seed in both])
-                for side in (found, ours)
-            )
-            mean = interval(estimate(of_ratios(mean_over_tasks), *samples))
-        texts = [score_cell(list(cell.values())) for cell in cells]
-        rows.append([VARIANTS.get(name, name), *texts, mean])
-    return table(["what", *tasks, "mean of ratios"], rows)
+    base = next(iter(rows.values()))
+    found = []
+    for what, runs in rows.items():
+        cells = [score_cell(list(_scores(runs, task).values())) for task in tasks]
+        ratio = "1.00" if runs is base else _mean_ratio(runs, base, ratio_tasks)
+        found.append([what, *cells, ratio])
+    return table(["what", *tasks, "mean of ratios"], found)
+
+
+def _mean_ratio(runs: Sequence[Run], base: Sequence[Run], tasks: Sequence[str]) -> str:
+    """Return the mean ratio over tasks and the seeds that both have on all of them."""
+    sides = [[_scores(side, task) for task in tasks] for side in (runs, base)]
+    both = sorted(set.intersection(*(set(scores) for side in sides for scores in side)))
+    if not both:
+        return "none"
+    samples = (np.array([[scores[seed] for scores in side] for seed in both]) for side in sides)
+    return interval(estimate(of_ratios(mean_over_tasks), *samples))
 
 
 def _scores(runs: Sequence[Run], task: str) -> dict[int, float]:

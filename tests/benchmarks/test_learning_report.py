@@ -5,6 +5,12 @@ import numpy as np
 import pytest
 
 from benchmarks.learning import aggregates, experiments, figures, pace, store
+from benchmarks.learning.changed_defaults import (
+    CHANGES,
+    CHANGES_IN_WORDS,
+    DEFAULTS_TASKS,
+    STARTING_POINT,
+)
 from benchmarks.learning.configurations import configuration
 from benchmarks.learning.figures import smooth
 from benchmarks.learning.models import constructor_defaults
@@ -14,6 +20,7 @@ from benchmarks.learning.suites import SUITES
 from benchmarks.learning.tables import first_step_above
 
 MUJOCO = list(SUITES["mujoco"])
+TASKS = [task for suite in SUITES.values() for task in suite]
 
 
 def synthetic(algorithm, task, seed, score, **changes):
@@ -405,8 +412,7 @@ def arguments(settings):
 
 def test_every_variant_changes_our_setting_on_each_of_its_tasks(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "EQUAL_TIME_STEPS", {"Ant-v5": 7_000_000})
-    everything = [task for suite in SUITES.values() for task in suite]  # as without --suite
-    jobs = experiments.jobs(experiments.ABLATION, tmp_path, everything, None)
+    jobs = experiments.jobs(experiments.ABLATION, tmp_path, TASKS, None)  # as without --suite
     n_cells = len(experiments.VARIANTS) * len(experiments.ABLATION_TASKS)
     assert len({job.path for job in jobs}) == len(jobs) == n_cells * 3
     for job in jobs:
@@ -418,6 +424,40 @@ def test_every_variant_changes_our_setting_on_each_of_its_tasks(tmp_path, monkey
     assert longer.configuration.settings.keys() == ours.settings.keys()
     averaged = [c.settings["average_last"] * c.steps for c in (longer.configuration, ours)]
     assert averaged == pytest.approx([20_000, 20_000])
+
+
+def test_each_change_of_the_defaults_changes_one_argument_of_theirs(tmp_path):
+    jobs = experiments.jobs(experiments.DEFAULTS, tmp_path, TASKS, None)
+    n_cells = len(CHANGES) * len(DEFAULTS_TASKS)
+    assert len({job.path for job in jobs}) == len(jobs) == n_cells * 3
+    for job in jobs:
+        settings = job.configuration
+        starting_point = {**arguments(settings), **STARTING_POINT}
+        changed = starting_point.items() ^ arguments(settings).items()
+        is_first = job.path.parents[1].name == "starting_point"
+        assert len({name for name, _ in changed}) == (0 if is_first else 1)
+        assert settings.n_envs == 1
+        assert (settings.normalize is None) == (settings.environment in SUITES["classic"])
+
+
+def test_changes_of_the_defaults_are_divided_by_the_first_row_on_mujoco_alone(tmp_path):
+    save(tmp_path / "results", synthetic("trpo", "Hopper-v5", 0, 1.0))
+    for job in experiments.jobs(experiments.DEFAULTS, tmp_path / "experiments", TASKS, [100]):
+        factor = 3.0 if job.path.parents[1].name == "delta_02" else 1.0
+        on_mujoco = job.configuration.environment in MUJOCO
+        run = synthetic(
+            "trpo",
+            job.configuration.environment,
+            100,
+            factor * (200.0 if on_mujoco else -100.0),
+            configuration=job.configuration.as_json(),
+        )
+        store.write(job.path, run)
+    text = report(tmp_path)
+    changed = row(text, "`target_kl=0.02`")
+    assert changed[1:] == [*["600.0 (1)"] * 3, *["−300.0 (1)"] * 4, "3.00"]
+    assert row(text, CHANGES_IN_WORDS["starting_point"])[-1] == "1.00"
+    assert row(text, "`gae_lambda=0.9`")[-1] == "1.00"
 
 
 def test_variant_of_delta_per_dimension_says_its_values():

@@ -1,0 +1,53 @@
+"""
+The constructor's defaults, one of them changed at a time: why they are what they are.
+
+One environment, as ``TRPO("MlpPolicy", "Hopper-v5")`` makes it; on MuJoCo ``VecNormalize``.
+"""
+
+from typing import Any
+
+from benchmarks.learning.configuration import Configuration
+from benchmarks.learning.suites import OURS, SUITES
+
+RATIO_TASKS = ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5")
+DEFAULTS_TASKS = (*RATIO_TASKS, *SUITES["classic"])
+# Named, so that what was tried remains the same when a default follows from it.
+STARTING_POINT: dict[str, Any] = {
+    "n_steps": 2048,
+    "gamma": 0.99,
+    "target_kl": 0.01,
+    "gae_lambda": 0.95,
+    "n_critic_updates": 10,
+    "clipped_actions": False,
+}
+CHANGES: dict[str, dict[str, Any]] = {
+    "starting_point": {},
+    "delta_02": {"target_kl": 0.02},
+    "delta_04": {"target_kl": 0.04},
+    "n_steps_1024": {"n_steps": 1024},
+    "lambda_90": {"gae_lambda": 0.9},
+    "critic_20": {"n_critic_updates": 20},
+    "clipped": {"clipped_actions": True},
+}
+CHANGES_IN_WORDS = {
+    "starting_point": "`n_steps=2048`, `target_kl=0.01`, `gae_lambda=0.95`, `n_critic_updates=10`, "
+    "`clipped_actions=False`",
+    **{
+        name: ", ".join(f"`{argument}={value}`" for argument, value in changes.items())
+        for name, changes in CHANGES.items()
+        if changes
+    },
+}
+
+
+def configurations(task: str) -> dict[str, Configuration]:
+    """
+    Return the defaults and each change of them.
+
+    :param task: one of ``DEFAULTS_TASKS``
+    :return: by the names of ``CHANGES``
+    """
+    suite = "mujoco" if task in SUITES["mujoco"] else "classic"
+    normalize: dict[str, Any] | None = {} if suite == "mujoco" else None
+    bare = Configuration(OURS, task, SUITES[suite][task], normalize=normalize)
+    return {name: bare.changed({**STARTING_POINT, **found}) for name, found in CHANGES.items()}
