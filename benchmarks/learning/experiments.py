@@ -49,11 +49,11 @@ OWN_IN_WORDS = {
 # --- as many steps as fit into PPO's time for 1 M ----------------------------------------------
 
 EQUAL_TIME_STEPS = {
-    "HalfCheetah-v5": 7_220_000,
-    "Hopper-v5": 3_530_000,
-    "Walker2d-v5": 5_290_000,
-    "Ant-v5": 2_410_000,
-    "Swimmer-v5": 1_270_000,
+    "HalfCheetah-v5": 7_510_000,
+    "Hopper-v5": 4_170_000,
+    "Walker2d-v5": 6_210_000,
+    "Ant-v5": 3_750_000,
+    "Swimmer-v5": 2_000_000,
 }
 """Printed by ``python -m benchmarks.learning steps``."""
 
