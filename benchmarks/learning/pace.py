@@ -38,10 +38,24 @@ def seconds_per_step(runs: Sequence[Run]) -> Paces:
     others = sorted({f"{run.algorithm} on {run.environment}" for run in runs if _is_stale(run)})
     if others:
         raise ValueError(f"paces of other settings, to be measured again: {', '.join(others)}")
+    return {cell: median(times) for cell, times in _by_cell(runs).items()}
+
+
+def spread(runs: Sequence[Run]) -> float:
+    """
+    Tell how far runs of the same algorithm and task differ.
+
+    :param runs: short runs on one machine, at least one
+    :return: (longest − shortest) / median, the median over algorithms and tasks
+    """
+    return median((max(times) - min(times)) / median(times) for times in _by_cell(runs).values())
+
+
+def _by_cell(runs: Sequence[Run]) -> dict[tuple[str, str], list[float]]:
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for run in runs:
         found[run.algorithm, run.environment].append(run.cpu_s / run.steps)
-    return {cell: median(times) for cell, times in found.items()}
+    return found
 
 
 def _is_stale(run: Run) -> bool:

@@ -8,7 +8,7 @@ from benchmarks.learning import beside, figures, selection, store, tables
 from benchmarks.learning.aggregates import BOOTSTRAP_REPETITIONS
 from benchmarks.learning.configurations import FIRST_NOISE, trpo_mujoco
 from benchmarks.learning.marks import marks_table
-from benchmarks.learning.pace import seconds_per_step
+from benchmarks.learning.pace import seconds_per_step, spread
 from benchmarks.learning.store import Run
 from benchmarks.learning.suites import (
     ALGORITHMS,
@@ -79,7 +79,8 @@ run; line: mean over seeds, band: lowest to highest seed."""
 
 TIME_AXIS = """Time is steps at the median pace of short runs; those of all algorithms were made in
 turn on one machine ({cpu}; `python -m benchmarks.learning run --steps 10240 --seeds 0,1,2 --jobs 1
---out benchmarks/learning/paces`)."""
+--out benchmarks/learning/paces`). Runs of the same differ by {spread:.0%} of their median (the
+longest less the shortest; median over algorithms and tasks)."""
 
 NO_TIME_AXIS = """No picture over time: no paces are measured (`benchmarks/learning/pace.py`)."""
 
@@ -177,7 +178,7 @@ def _curves(suite: str, runs: Sequence[Run], short: Sequence[Run], out: Path) ->
     parts = ["### Learning curves\n", CURVES.format(window=figures.WINDOW)]
     axes = {"steps": figures.OVER_STEPS}
     if short:
-        parts.append(TIME_AXIS.format(cpu=short[0].machine["cpu"]))
+        parts.append(TIME_AXIS.format(cpu=short[0].machine["cpu"], spread=spread(short)))
         axes["time"] = TIME[suite]
     else:
         parts.append(NO_TIME_AXIS)

@@ -484,6 +484,7 @@ def test_paces_are_medians_on_one_machine():
     assert pace.steps_in_peers_time(found, "ppo") == {"Hopper-v5": 20_000_000}
     assert pace.steps_in_peers_time(found, "a2c") == {}
     assert pace.seconds_per_step([]) == {}
+    assert pace.spread(runs) == pytest.approx((0.0 + (300.0 - 0.9) / 2.0) / 2)
     with pytest.raises(ValueError, match="must all be of one machine"):
         pace.seconds_per_step([*runs, on("b", "trpo", 1, 100.0)])
     other = configuration("trpo", "Hopper-v5").changed({"n_steps": 64}).as_json()
