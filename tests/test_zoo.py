@@ -13,6 +13,7 @@ import yaml
 from rl_zoo3.exp_manager import ExperimentManager
 
 from benchmarks.learning.configurations import configuration
+from benchmarks.learning.experiments import OWN_SETTINGS
 from benchmarks.learning.models import build_model
 from benchmarks.learning.suites import SUITES
 from sb3_trpo import TRPO, MaskableTRPO, RecurrentTRPO
@@ -182,7 +183,8 @@ def test_numbers_in_our_files_are_numbers(algorithm, name, entry):
 @pytest.mark.parametrize("task", SUITES["mujoco"])
 def test_our_entries_for_mujoco_are_what_the_benchmark_ran(task, tmp_path):
     entry = dict(entries(HYPERPARAMETERS / "trpo.yml"))[task]
-    ours = configuration("trpo", task)
+    own = OWN_SETTINGS[task] if task == "Hopper-v5" else {}
+    ours = configuration("trpo", task).changed(own)
     assert entry["n_envs"] == ours.n_envs
     models = built("trpo", entry, task, tmp_path), build_model(ours, seed=0)
     for name in ours.settings:
