@@ -10,11 +10,9 @@ from benchmarks.learning.changed_defaults import (
     CHANGES,
     CHANGES_IN_WORDS,
     DEFAULTS_TASKS,
-    RATIO_TASKS,
 )
 from benchmarks.learning.experiments import (
     ABLATION,
-    ABLATION_TASKS,
     DEFAULTS,
     EQUAL_TIME,
     FRESH,
@@ -27,7 +25,7 @@ from benchmarks.learning.marks import marks_table
 from benchmarks.learning.pace import Paces
 from benchmarks.learning.selection import Job, finished
 from benchmarks.learning.store import Run
-from benchmarks.learning.suites import ALGORITHMS, OURS, SUITES
+from benchmarks.learning.suites import ABLATION_TASKS, ALGORITHMS, OURS, SUITES
 
 COMMAND = "python -m benchmarks.learning run --experiment"
 
@@ -139,7 +137,7 @@ def sections(runs: Sequence[Run], extra: Beside, paces: Paces) -> list[str]:
         (
             DEFAULTS_TEXT,
             any(extra.defaults.values()),
-            lambda: tables.one_changed(defaults, DEFAULTS_TASKS, RATIO_TASKS),
+            lambda: tables.one_changed(defaults, DEFAULTS_TASKS, ABLATION_TASKS),
         ),
     ]
     return [piece for text, there, table in found if there for piece in (text, "", table(), "")]

@@ -7,10 +7,9 @@ One environment, as ``TRPO("MlpPolicy", "Hopper-v5")`` makes it; on MuJoCo ``Vec
 from typing import Any
 
 from benchmarks.learning.configuration import Configuration
-from benchmarks.learning.suites import OURS, SUITES
+from benchmarks.learning.suites import ABLATION_TASKS, OURS, SUITES
 
-RATIO_TASKS = ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5")
-DEFAULTS_TASKS = (*RATIO_TASKS, *SUITES["classic"])
+DEFAULTS_TASKS = (*ABLATION_TASKS, *SUITES["classic"])
 # Named, so that what was tried remains the same when a default follows from it.
 STARTING_POINT: dict[str, Any] = {
     "n_steps": 2048,

@@ -18,7 +18,7 @@ from benchmarks.learning.configuration import Configuration
 from benchmarks.learning.configurations import configuration, trpo_mujoco
 from benchmarks.learning.schedules import linear
 from benchmarks.learning.selection import Job, job
-from benchmarks.learning.suites import ACTION_DIMENSIONS, OURS, SUITES
+from benchmarks.learning.suites import ABLATION_TASKS, ACTION_DIMENSIONS, OURS, SUITES
 
 FRESH, OWN, EQUAL_TIME = "fresh_seeds", "own_settings", "equal_time"
 ABLATION, DEFAULTS = "ablation", "defaults"
@@ -67,7 +67,6 @@ def _longer(bare: Configuration) -> Configuration:
 
 # --- one part changed at a time ----------------------------------------------------------------
 
-ABLATION_TASKS = ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5")
 VARIANTS = {
     "paper_search": "the paper's backtracking (`match_kl=False`)",
     "per_dimension": "δ in proportion to the dimensions of an action (0.048, 0.024, 0.048)",

@@ -25,6 +25,7 @@ SUITES = {  # tasks in the order of the tables, with the steps to train for
         "HalfCheetahNoVelocity-v5": 200_000,
     },
 }
+ABLATION_TASKS = ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5")  # one setting changed at a time
 ACTION_DIMENSIONS = {
     "HalfCheetah-v5": 6,
     "Hopper-v5": 3,
