@@ -3,6 +3,9 @@
 import json
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +18,7 @@ from benchmarks.soak.promises import Unsound, begun_from
 from benchmarks.soak.report import measured, table
 from benchmarks.soak.supervisor import Supervisor
 from benchmarks.soak.training import Training
-from benchmarks.soak.vitals import VITALS, VitalsCallback, growth, vitals
+from benchmarks.soak.vitals import VITALS, VitalsCallback, growth
 from sb3_trpo.checkpoint import files
 from sb3_trpo.snapshot import Snapshot
 from tests.killed import outcome_of
@@ -138,12 +141,25 @@ def test_growth_is_that_after_the_warm_up():
 
 
 def test_vitals_count_memory_and_files(tmp_path):
-    before = vitals()
-    held = bytearray(os.urandom(2**20)) * 64
-    with (tmp_path / "file").open("w"):
-        after = vitals()
+    # In a process of its own: what earlier tests left behind is freed at any time here.
+    code = """
+import json, os, sys
+from benchmarks.soak.vitals import vitals
+before = vitals()
+held = bytearray(os.urandom(2**20)) * 64
+with open(sys.argv[1], "w"):
+    print(json.dumps([before, vitals(), len(held)]))
+"""
+    printed = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "file")],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    ).stdout
+    before, after, size = json.loads(printed)
     assert after["descriptors"] == before["descriptors"] + 1
-    assert after["anonymous"] - before["anonymous"] > 0.9 * len(held)
+    assert 0.9 * size < after["anonymous"] - before["anonymous"] < 1.1 * size
     assert after["rss"] >= after["anonymous"]
 
 
