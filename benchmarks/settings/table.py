@@ -5,6 +5,8 @@ from statistics import fmean, stdev
 
 from benchmarks.settings.sweep import LEVELS, Row, of_setting
 
+MEANS = ("kl_utilization", "improvement_ratio", "step_fraction", "explained_variance")
+
 
 def table(rows: Sequence[Row]) -> str:
     """
@@ -14,16 +16,13 @@ def table(rows: Sequence[Row]) -> str:
     :return: Markdown: a row per setting and level
     """
     lines = [
-        "| setting | final return | improvement ratio | step fraction | explained variance "
-        "| last std | updates |",
-        "|---" * 7 + "|",
+        "| setting | final return | KL utilization | improvement ratio | step fraction "
+        "| explained variance | last std | updates |",
+        "|---" * 8 + "|",
     ]
     for name in LEVELS:
         for level, runs in of_setting(rows, name).items():
-            means = {
-                key: fmean(run["means"][key] for run in runs)
-                for key in ("improvement_ratio", "step_fraction", "explained_variance")
-            }
+            means = {key: fmean(run["means"][key] for run in runs) for key in MEANS}
             cells = [
                 f"`{name}={level:g}`",
                 _with_spread([run["final_return"] for run in runs]),
