@@ -54,8 +54,9 @@ our setting on the same task and seeds, and in brackets its 95 % interval, as ab
 
 DEFAULTS_TEXT = f"""## The constructor's defaults
 
-{ALGORITHMS[OURS]} with one environment, `VecNormalize` on MuJoCo alone, and nothing named but what
-stands here: the first row, and one change of it at a time, on tuning seeds (`{COMMAND}
+{ALGORITHMS[OURS]} with one environment, on MuJoCo with `VecNormalize` for half the steps of the
+table, on classic control for as many, and nothing named but what stands here: the first row, and
+one change of it at a time, on tuning seeds (`{COMMAND}
 {DEFAULTS}`). Last column: as above, of the MuJoCo tasks."""
 
 
