@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.learning import experiments, pace, selection, store
+from benchmarks.learning import experiments, pace, selection
 from benchmarks.learning.runner import do_missing
 from benchmarks.learning.suites import ALGORITHMS, ALL_OF_OURS, FIRST_TUNING_SEED, SUITES
 
@@ -41,7 +41,7 @@ def _names(allowed: list[str]) -> Any:
 
 
 def _seeds(text: str) -> list[int]:
-    seeds = [int(part) for part in text.split(",")]
+    seeds = list(dict.fromkeys(int(part) for part in text.split(",")))  # each once
     if min(seeds) < 0:
         raise argparse.ArgumentTypeError(f"must be >= 0, got {text}")
     return seeds
@@ -89,7 +89,10 @@ def _parser() -> argparse.ArgumentParser:
         "--experiment", choices=experiments.NAMES, help="runs of ours beside the table"
     )
     run.add_argument(
-        "--out", type=Path, help=f"folder of the runs (default: {RESULTS}, {TRIALS} or {TUNING})"
+        "--out",
+        type=Path,
+        help=f"folder of the runs, for one command at a time (default: {RESULTS}, {TRIALS}, "
+        f"{TUNING} or {EXPERIMENTS})",
     )
     report = commands.add_parser("report", help="make tables and pictures from the finished runs")
     report.add_argument("--results", type=Path, default=RESULTS, help="folder of the runs")
@@ -160,8 +163,8 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _steps(options: argparse.Namespace) -> int:
-    runs, _ = store.read_all(options.paces)
-    print(pace.steps_in_peers_time(pace.seconds_per_step(runs), options.peer))
+    paces = pace.seconds_per_step(pace.short_runs(options.paces))
+    print(pace.steps_in_peers_time(paces, options.peer))
     return 0
 
 

@@ -33,26 +33,34 @@ class Estimate:
     interval: tuple[float, float] | None
 
 
-def complete_scores(
-    runs: Sequence[Run], algorithm: str, tasks: Sequence[str]
-) -> tuple[list[int], np.ndarray]:
+def scores(runs: Sequence[Run], algorithm: str, task: str) -> dict[int, float]:
+    """
+    Gather final scores of an algorithm on a task.
+
+    :param runs: finished runs
+    :param algorithm: whose
+    :param task: id of the task
+    :return: by seed
+    """
+    cell = (algorithm, task)
+    return {
+        run.seed: run.evaluation["mean"] for run in runs if (run.algorithm, run.environment) == cell
+    }
+
+
+def complete_scores(runs: Sequence[Run], algorithm: str, tasks: Sequence[str]) -> np.ndarray:
     """
     Gather final scores of the seeds that have a run on every task.
 
     :param runs: finished runs
     :param algorithm: whose
     :param tasks: ids of the tasks, in order
-    :return: the seeds and their scores (seeds, tasks)
+    :return: (seeds, tasks), lowest seed first
     """
-    scores = {
-        (run.seed, run.environment): run.evaluation["mean"]
-        for run in runs
-        if run.algorithm == algorithm
-    }
-    seeds = sorted({seed for seed, _ in scores})
-    complete = [seed for seed in seeds if all((seed, task) in scores for task in tasks)]
-    table = [[scores[seed, task] for task in tasks] for seed in complete]
-    return complete, np.asarray(table, dtype=float).reshape(len(complete), len(tasks))
+    by_task = [scores(runs, algorithm, task) for task in tasks]
+    complete = sorted(set.intersection(*(set(of_task) for of_task in by_task)))
+    table = [[of_task[seed] for of_task in by_task] for seed in complete]
+    return np.asarray(table, dtype=float).reshape(len(complete), len(tasks))
 
 
 def interquartile_mean(scores: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "delta_02": {"target_kl": 0.02},
     "delta_04": {"target_kl": 0.04},
     "n_steps_1024": {"n_steps": 1024},
-    "lambda_90": {"gae_lambda": 0.9},
+    "gae_lambda_90": {"gae_lambda": 0.9},
     "critic_20": {"n_critic_updates": 20},
     "clipped": {"clipped_actions": True},
 }

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+Settings = dict[str, Any]
 OUTSIDE_CONSTRUCTOR = ("n_envs", "normalize", "policy")
 
 
@@ -11,7 +12,7 @@ class Configuration:
     """
     All that decides a run, its seed apart.
 
-    :param algorithm: a key of ``configurations.ALGORITHMS``
+    :param algorithm: a key of ``suites.ALGORITHMS``
     :param environment: id of the task
     :param steps: timesteps to train for; SB3 rounds up to whole rollouts
     :param n_envs: environments stepped in turn

@@ -57,7 +57,9 @@ class Durations:
             whole = self.expected(configuration)
             expected.append(None if whole is None else max(whole - elapsed, 0.0))
         known = [seconds for seconds in expected if seconds is not None]
-        return sum(known) / n_jobs if len(known) == len(expected) else None
+        if len(known) < len(expected):
+            return None
+        return max([sum(known) / n_jobs, *known])  # a run cannot be shared
 
 
 def in_words(seconds: float | None) -> str:

@@ -57,12 +57,14 @@ def smooth(
     Average the points that lie within a window before each grid point.
 
     :param x: where the points are, ascending
-    :param y: their values
+    :param y: their values; NaN is left out
     :param weights: episodes that each stands for
     :param grid: where to look, ascending
     :param window: width, in units of ``x``
     :return: a value per grid point; empty windows are bridged, NaN before the first point
     """
+    present = np.isfinite(y)
+    x, y, weights = x[present], y[present], weights[present]
     counts = np.concatenate([[0.0], np.cumsum(weights)])
     sums = np.concatenate([[0.0], np.cumsum(weights * y)])
     first = np.searchsorted(x, grid - window, side="right")

@@ -1,5 +1,5 @@
 """
-What a step gains beyond its own rollout, by λ of GAE, length of the solve and `clipped_actions`.
+What a step gains beyond its own rollout, by `gae_lambda`, length of the solve, `clipped_actions`.
 
     python -m benchmarks.learning.gains --env Ant-v5 --steps 200000
 
@@ -7,9 +7,9 @@ Final returns of single runs differ by thousands between seeds. This looks at on
 policy of our setting, trained for some steps, collects many rollouts without learning. Each gives
 a direction x by conjugate gradient; all others together say what x is worth: with g their gradient
 of the surrogate, the gain is gᵀx / √(xᵀFx). What a direction owes to the noise of its own rollout
-gains nothing there. The advantages in g have λ = 1: they are unbiased. Its probabilities are those
-of clipped actions, which have the same mean as the plain ones and vary less. Values are as the
-critic gives them, not centred.
+gains nothing there. The advantages in g have `gae_lambda` 1: they are unbiased. Its probabilities
+are those of clipped actions, which have the same mean as the plain ones and vary less. Values are
+as the critic gives them, not centred.
 """
 
 import argparse
@@ -33,10 +33,10 @@ from sb3_trpo.optim.precision import dot
 from sb3_trpo.optim.trust_region import _Gradient, _search_direction, _surrogate_gradient
 from sb3_trpo.rollouts import _estimate_advantages
 
-LAMBDAS = (0.8, 0.85, 0.9, 0.95, 0.98)
+GAE_LAMBDAS = (0.8, 0.85, 0.9, 0.95, 0.98)
 ITERATIONS = (1, 2, 5, 10, 15, 25)
 TRUTH = 1.0, True
-"""λ, and whether probabilities are those of clipped actions."""
+"""gae_lambda, and whether probabilities are those of clipped actions."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Sample:
     :param problem: the actor's step on it
     :param form: how J v is computed
     :param gradient: of the surrogate; its vector is one of ``vectors``
-    :param vectors: (P,) gradients, advantages not normalised, by λ and whether probabilities are
-        those of clipped actions
+    :param vectors: (P,) gradients, advantages not normalised, by gae_lambda and whether
+        probabilities are those of clipped actions
     """
 
     problem: TrustRegionProblem
@@ -77,7 +77,7 @@ def _sample(model: TRPO, callback: ConvertCallback) -> Sample:
     last = model.policy.predict_values(model.policy.obs_to_tensor(model._last_obs)[0])
     last_values = last.detach().numpy()[:, 0]
     vectors = {}
-    for kind in itertools.product((*LAMBDAS, TRUTH[0]), (False, True)):
+    for kind in itertools.product((*GAE_LAMBDAS, TRUTH[0]), (False, True)):
         buffer.gae_lambda, model.clipped_actions = kind
         _estimate_advantages(buffer, last_values, model._continuations.going_on)
         batch = model._batch(buffer)
@@ -95,7 +95,7 @@ def gains(
     Say what the directions of one kind gain on all other rollouts.
 
     :param samples: at least two
-    :param kind: λ, and whether probabilities are those of clipped actions
+    :param kind: gae_lambda, and whether probabilities are those of clipped actions
     :param n_iterations: of conjugate gradient
     :param damping: λ of the solve
     :return: mean and standard error of the gain per square root of a nat
@@ -143,10 +143,11 @@ def main() -> None:
     config = configuration(OURS, options.env).changed(options.setting)
     model = trained(config, options.steps)
     samples = collect(model, options.rollouts)
-    print(f"{options.env} after {model.num_timesteps} steps: 1000 × gain, by λ and CG iterations")
-    print("| λ | actions |", *(f"{n} |" for n in ITERATIONS))
+    when = f"{options.env} after {model.num_timesteps} steps"
+    print(f"{when}: 1000 × gain, by gae_lambda and CG iterations")
+    print("| gae_lambda | actions |", *(f"{n} |" for n in ITERATIONS))
     print("|---|---|" + "---|" * len(ITERATIONS))
-    for gae_lambda, clipped in itertools.product(LAMBDAS, (False, True)):
+    for gae_lambda, clipped in itertools.product(GAE_LAMBDAS, (False, True)):
         kind = gae_lambda, clipped
         cells = [gains(samples, kind, n, model.cg_damping) for n in ITERATIONS]
         figures = " | ".join(f"{1e3 * mean:.2f} ± {1e3 * error:.2f}" for mean, error in cells)

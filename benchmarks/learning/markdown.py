@@ -1,13 +1,13 @@
 """Numbers and tables as Markdown has them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from benchmarks.learning.aggregates import Estimate
 
 
-def score_cell(scores: Sequence[float]) -> str:
+def score_cell(scores: Collection[float]) -> str:
     """
     Return what a table says of several runs.
 
@@ -16,10 +16,11 @@ def score_cell(scores: Sequence[float]) -> str:
     """
     if not scores:
         return "none"
-    mean = float(np.mean(scores))
+    values = list(scores)
+    mean = float(np.mean(values))
     digits = 0 if abs(mean) >= 1000 else 1
-    spread = f" ± {np.std(scores, ddof=1):.{digits}f}" if len(scores) > 1 else ""
-    return signed(f"{mean:.{digits}f}{spread} ({len(scores)})")
+    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return signed(f"{mean:.{digits}f}{spread} ({len(values)})")
 
 
 def interval(result: Estimate) -> str:

@@ -10,12 +10,14 @@ from benchmarks.learning.aggregates import (
     mean_over_tasks,
     of_ratios,
     probability_of_improvement,
+    scores,
 )
+from benchmarks.learning.experiments import EQUAL_TIME, SEEDS
 from benchmarks.learning.markdown import interval, score_cell, signed, table
 from benchmarks.learning.store import Run
-from benchmarks.learning.suites import ALGORITHMS, OURS, REFERENCE, SUITES
+from benchmarks.learning.suites import ALGORITHMS, OURS, REFERENCE, SUITES, seeds
 
-RETURNS = {  # final deterministic return, mean of five seeds, at least
+RETURNS = {  # final deterministic return, mean over all seeds, at least
     "HalfCheetah-v5": 6000.0,
     "Hopper-v5": 3400.0,
     "Walker2d-v5": 4800.0,
@@ -31,8 +33,9 @@ AGGREGATES = {  # at least, and what the lower bound of the interval must be abo
     "IQM": (1.1, 1.0),
     "probability of improvement": (0.7, 0.5),
 }
-Row = tuple[str, str, str, bool]
-"""What is asked of, the mark, ours, and whether it is met."""
+Row = tuple[str, str, str, bool | None]
+"""What is asked of, the mark, ours, and whether it is met; None while runs are missing."""
+VERDICTS = {True: "met", False: "**missed**", None: "open"}
 
 
 def marks_table(runs: Sequence[Run], longer: Sequence[Run]) -> str:
@@ -44,26 +47,24 @@ def marks_table(runs: Sequence[Run], longer: Sequence[Run]) -> str:
     :return: Markdown, a row per mark that there are runs for
     """
     rows = [*_returns(runs), *_aggregates(runs), *_equal_time(runs, longer)]
-    cells = [(what, mark, ours, "met" if met else "**missed**") for what, mark, ours, met in rows]
+    cells = [(what, mark, ours, VERDICTS[met]) for what, mark, ours, met in rows]
     return table(["what", "mark", "ours", ""], cells)
-
-
-def _scores(runs: Sequence[Run], algorithm: str, task: str) -> list[float]:
-    of_cell = (run for run in runs if (run.algorithm, run.environment) == (algorithm, task))
-    return [run.evaluation["mean"] for run in of_cell]
 
 
 def _returns(runs: Sequence[Run]) -> Iterator[Row]:
     for task, mark in RETURNS.items():
-        if ours := _scores(runs, OURS, task):
-            yield task, signed(f"≥ {mark:g}"), score_cell(ours), fmean(ours) >= mark
+        if ours := scores(runs, OURS, task).values():
+            is_whole = len(ours) >= len(seeds(OURS, task))
+            met = fmean(ours) >= mark if is_whole else None
+            yield task, signed(f"≥ {mark:g}"), score_cell(ours), met
 
 
 def _aggregates(runs: Sequence[Run]) -> Iterator[Row]:
     tasks = list(SUITES["mujoco"])
-    ours, theirs = (complete_scores(runs, name, tasks)[1] for name in (OURS, REFERENCE))
+    ours, theirs = (complete_scores(runs, name, tasks) for name in (OURS, REFERENCE))
     if not (len(ours) and len(theirs) and (theirs.mean(axis=0) > 0).all()):
         return
+    is_whole = min(len(ours), len(theirs)) >= len(seeds(OURS, tasks[0]))
     statistics = (
         of_ratios(mean_over_tasks),
         of_ratios(interquartile_mean),
@@ -74,12 +75,15 @@ def _aggregates(runs: Sequence[Run]) -> Iterator[Row]:
         is_above = bound is None or (found.interval is not None and found.interval[0] > bound)
         asked = f"≥ {mark:g}" if bound is None else f"≥ {mark:g}, lower bound > {bound:g}"
         what = f"{name} over {ALGORITHMS[REFERENCE]}"
-        yield what, asked, interval(found), found.value >= mark and is_above
+        met = found.value >= mark and is_above if is_whole else None
+        yield what, asked, interval(found), met
 
 
 def _equal_time(runs: Sequence[Run], longer: Sequence[Run]) -> Iterator[Row]:
     for task in SUITES["mujoco"]:
-        ours, theirs = _scores(longer, OURS, task), _scores(runs, "ppo", task)
+        ours, theirs = scores(longer, OURS, task).values(), scores(runs, "ppo", task).values()
         if ours and theirs:
             asked = f"> {score_cell(theirs)}"
-            yield f"{task}, in PPO's time", asked, score_cell(ours), fmean(ours) > fmean(theirs)
+            is_whole = min(len(ours), len(theirs)) >= len(SEEDS[EQUAL_TIME])
+            met = fmean(ours) > fmean(theirs) if is_whole else None
+            yield f"{task}, in PPO's time", asked, score_cell(ours), met

@@ -10,11 +10,14 @@ with ``benchmarks/learning/paces`` as OUT.
 """
 
 import json
+import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from statistics import median
 
+from benchmarks.learning import store
 from benchmarks.learning.configurations import configuration
 from benchmarks.learning.models import constructor_defaults
 from benchmarks.learning.store import Run
@@ -22,6 +25,19 @@ from benchmarks.learning.suites import OURS, SUITES
 
 Paces = Mapping[tuple[str, str], float]
 """CPU seconds per step, by algorithm and task."""
+
+
+def short_runs(folder: Path) -> list[Run]:
+    """
+    Read the short runs; those that are broken are named and left out.
+
+    :param folder: of the runs
+    :return: them
+    """
+    runs, broken = store.read_all(folder)
+    for path in broken:
+        print(f"left out, not a finished run: {path}", file=sys.stderr)
+    return runs
 
 
 def seconds_per_step(runs: Sequence[Run]) -> Paces:

@@ -19,7 +19,8 @@ class Recorder(BaseCallback):
     """
     Note every finished episode, and the log's figures of every update that has them.
 
-    Returns and lengths are ``Monitor``'s, thus before ``VecNormalize``. Both times count from the
+    Returns and lengths are ``Monitor``'s, thus before ``VecNormalize``; a return that is not finite
+    is None. Both times count from the
     start of ``learn``.
 
     :param with_updates: note the figures of the updates, too
@@ -39,11 +40,12 @@ class Recorder(BaseCallback):
     def _on_step(self) -> bool:
         for info in self.locals["infos"]:
             if "episode" in info:
+                episode_return = info["episode"]["r"]
                 row = (
                     self.model.num_timesteps,
                     round(time.perf_counter() - self._wall, 3),
                     round(time.process_time() - self._cpu, 3),
-                    info["episode"]["r"],
+                    episode_return if math.isfinite(episode_return) else None,
                     info["episode"]["l"],
                 )
                 for column, value in zip(self.episodes.values(), row, strict=True):

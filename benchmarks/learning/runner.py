@@ -42,7 +42,6 @@ def sole_runner(folder: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ValueError(f"another runner is at work in {folder}") from error
-        store.remove_leftovers(folder)
         yield
     finally:
         os.close(descriptor)
@@ -193,6 +192,7 @@ def do_missing(folder: Path, jobs: Sequence[Job], *, n_jobs: int) -> list[Job]:
         with other settings
     """
     with sole_runner(folder), termination_as_interrupt():
+        store.remove_leftovers(job.path for job in jobs)
         runner = Runner(progress(jobs), n_jobs=n_jobs)
         runner.run()
     return runner.failed

@@ -113,7 +113,8 @@ def progress(jobs: Sequence[Job]) -> Progress:
 
     :param jobs: to look up
     :return: what is done and what is left
-    :raises ValueError: a run is there that was made with other settings than its job's
+    :raises ValueError: a run is there that was made with another seed or other settings than its
+        job's
     """
     done, others = Progress([], []), []
     for job in jobs:
@@ -123,11 +124,14 @@ def progress(jobs: Sequence[Job]) -> Progress:
             done.left.append(job)
             continue
         done.finished.append(run)
-        if not run.is_of(job.configuration, constructor_defaults(job.configuration)):
+        defaults = constructor_defaults(job.configuration)
+        if run.seed != job.seed or not run.is_of(job.configuration, defaults):
             others.append(job.path)
     if others:
         files = "".join(f"\n  {path}" for path in others)
-        raise ValueError(f"runs made with other settings: delete them to redo them:{files}")
+        raise ValueError(
+            f"runs made with other settings or seeds: delete them to redo them:{files}"
+        )
     return done
 
 

@@ -48,7 +48,7 @@ def perform(configuration: Configuration, seed: int) -> store.Run:
     model.learn(configuration.steps, callback=recorder)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
 
-    returns = np.asarray(recorder.episodes["return"][-100:], dtype=float)
+    returns = [r for r in recorder.episodes["return"][-100:] if r is not None]
     n_steps = model.num_timesteps
     return store.Run(
         algorithm=configuration.algorithm,
@@ -63,7 +63,7 @@ def perform(configuration: Configuration, seed: int) -> store.Run:
         updates=thin(recorder.updates, n_steps=n_steps, max_points=MAX_POINTS) if is_ours else None,
         skipped_updates=recorder.skipped_updates if is_ours else None,
         evaluation=evaluate(model, configuration.environment, seed + EVALUATION_SEED_OFFSET),
-        train_last100=float(returns.mean()) if len(returns) else None,
+        train_last100=float(np.mean(returns)) if returns else None,
         wall_s=round(wall, 3),
         cpu_s=round(cpu, 3),
     )

@@ -2,12 +2,15 @@
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from benchmarks.learning.configuration import Configuration
 from benchmarks.learning.thinning import Columns
+
+_GONE = object()  # in the place of an argument that there is no more
 
 
 class BrokenRunError(ValueError):
@@ -19,7 +22,7 @@ class Run:
     """
     All that a finished run leaves behind.
 
-    :param algorithm: a key of ``configurations.ALGORITHMS``
+    :param algorithm: a key of ``suites.ALGORITHMS``
     :param environment: id of the task
     :param seed: of the training
     :param steps: timesteps taken
@@ -32,7 +35,8 @@ class Run:
     :param updates: figures of our updates, likewise; None for the peers
     :param skipped_updates: of ours; None for the peers
     :param evaluation: seed, returns, lengths, mean and standard deviation of the final episodes
-    :param train_last100: mean return of the last 100 training episodes; None if none finished
+    :param train_last100: mean return of the last 100 training episodes, of the finite ones; None if
+        there is none
     :param wall_s: seconds that ``learn`` took
     :param cpu_s: seconds of processor time that ``learn`` took
     """
@@ -58,17 +62,17 @@ class Run:
         Tell whether the run was made with exactly these settings.
 
         :param configuration: the settings
-        :param defaults: the constructor's today, as ``defaults`` above. One that the run does not
-            know is of an argument that came later, and makes no difference
-        :return: whether all arguments are the same, named or left out
+        :param defaults: the constructor's today, as ``defaults`` above
+        :return: whether all arguments are the same, named or left out. One that the run does not
+            know came later; it makes no difference while it is 0, False or None
         """
         wanted = json.loads(json.dumps(configuration.as_json()))
         made = dict(self.configuration)
-        named = wanted.pop("settings")
-        now, then = {**defaults, **named}, {**self.defaults, **made.pop("settings")}
-        known = now.keys() & then.keys()
-        strange = (named.keys() - then.keys()) | (then.keys() - now.keys())
-        return made == wanted and not strange and all(now[key] == then[key] for key in known)
+        now = {**defaults, **wanted.pop("settings")}
+        then = {**self.defaults, **made.pop("settings")}
+        same = all(now.get(key, _GONE) == value for key, value in then.items())
+        later = now.keys() - then.keys()
+        return made == wanted and same and not any(now[key] for key in later)
 
 
 def path_of(folder: Path, algorithm: str, environment: str, seed: int) -> Path:
@@ -93,10 +97,15 @@ def write(path: Path, run: Run) -> None:
     temporary.replace(path)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed writer left; only for whoever holds the folder's lock."""
-    for temporary in folder.rglob("*.tmp"):
-        temporary.unlink()
+def remove_leftovers(paths: Iterable[Path]) -> None:
+    """
+    Remove what killed writers left.
+
+    :param paths: of the runs that they wrote; for whoever alone writes these
+    """
+    for path in paths:
+        for temporary in path.parent.glob(f"{path.name}.*.tmp"):
+            temporary.unlink()
 
 
 def read(path: Path) -> Run:

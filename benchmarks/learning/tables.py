@@ -14,6 +14,7 @@ from benchmarks.learning.aggregates import (
     of_ratios,
     probability_of_improvement,
     ratios,
+    scores,
 )
 from benchmarks.learning.experiments import OWN_IN_WORDS
 from benchmarks.learning.markdown import interval, score_cell, signed, table
@@ -61,10 +62,7 @@ def scores_table(runs: Sequence[Run], tasks: Sequence[str], algorithms: Sequence
     for task in tasks:
         of_task = [run for run in runs if run.environment == task]
         steps = sorted({run.configuration["steps"] for run in of_task})
-        cells = [
-            score_cell([run.evaluation["mean"] for run in of_task if run.algorithm == algorithm])
-            for algorithm in algorithms
-        ]
+        cells = [score_cell(scores(of_task, algorithm, task).values()) for algorithm in algorithms]
         rows.append([task, " / ".join(f"{n:,}" for n in steps) or "none", *cells])
     return table(["task", "steps", *(ALGORITHMS[name] for name in algorithms)], rows)
 
@@ -80,7 +78,7 @@ def steps_to_threshold(runs: Sequence[Run], tasks: Sequence[str], algorithms: Se
     """
     rows = []
     for task in tasks:
-        row = [task, f"{THRESHOLDS[task]:g}".replace("-", "−")]
+        row = [task, signed(f"{THRESHOLDS[task]:g}")]
         for algorithm in algorithms:
             of_cell = [r for r in runs if (r.environment, r.algorithm) == (task, algorithm)]
             found = [first_step_above(run, THRESHOLDS[task]) for run in of_cell]
@@ -102,13 +100,16 @@ def first_step_above(run: Run, threshold: float, *, episodes: int = 20) -> int |
     :param episodes: how many, at least; a point of a thinned curve may stand for several
     :return: timesteps; None if never
     """
-    rows = np.asarray(run.curve["rows"], dtype=float)
-    sums = np.concatenate([[0.0], np.cumsum(rows * np.asarray(run.curve["return"], dtype=float))])
+    columns = [np.asarray(run.curve[name], dtype=float) for name in ("rows", "return", "step")]
+    present = np.isfinite(columns[1])
+    # An episode whose return was not finite is None in the file.
+    rows, returns, ends = (column[present] for column in columns)
+    sums = np.concatenate([[0.0], np.cumsum(rows * returns)])
     counts = np.concatenate([[0.0], np.cumsum(rows)])
     for last in np.flatnonzero(counts >= episodes):
         first = np.searchsorted(counts, counts[last] - episodes, side="right") - 1
         if (sums[last] - sums[first]) / (counts[last] - counts[first]) >= threshold:
-            return int(run.curve["step"][last - 1])
+            return int(ends[last - 1])
     return None
 
 
@@ -121,20 +122,22 @@ def over_all_tasks(runs: Sequence[Run], tasks: Sequence[str], algorithms: Sequen
     :param algorithms: keys of ``ALGORITHMS``, in order; ours and the reference among them
     :return: Markdown
     """
-    scores = {algorithm: complete_scores(runs, algorithm, tasks)[1] for algorithm in algorithms}
-    if not len(scores[REFERENCE]):
+    complete = {algorithm: complete_scores(runs, algorithm, tasks) for algorithm in algorithms}
+    if not len(complete[REFERENCE]):
         return f"No aggregates yet: no seed of {ALGORITHMS[REFERENCE]} has a run on every task."
-    scale = scores[REFERENCE].mean(axis=0)
+    scale = complete[REFERENCE].mean(axis=0)
     if not (scale > 0).all():
         bad = ", ".join(task for task, mean in zip(tasks, scale, strict=True) if mean <= 0)
         return f"No aggregates: the mean of {ALGORITHMS[REFERENCE]} is not positive on {bad}."
-    present = {name: found for name, found in scores.items() if len(found)}
+    present = {name: found for name, found in complete.items() if len(found)}
     parts = [_ratios_table(present, tasks)]
     absent = [ALGORITHMS[name] for name in algorithms if name not in present]
     if absent:
         parts.append(f"Left out, no seed has a run on every task: {', '.join(absent)}.")
     if OURS in present:
         parts.append(_improvement_table(present))
+        parts.append("The same without one of the tasks, to see what hangs on it:")
+        parts.append(_without_each_task(runs, tasks))
     return "\n\n".join(parts)
 
 
@@ -148,11 +151,9 @@ def own_settings(runs: Sequence[Run], own: Sequence[Run]) -> str:
     """
     rows = []
     for task in dict.fromkeys(run.environment for run in own):
-        columns = [list(_scores(own, task).values())]
-        for algorithm in CONTESTANTS["mujoco"]:
-            of_algorithm = [run for run in runs if run.algorithm == algorithm]
-            columns.append(list(_scores(of_algorithm, task).values()))
-        rows.append([task, OWN_IN_WORDS[task], *(score_cell(scores) for scores in columns)])
+        columns = [scores(own, OURS, task)]
+        columns += [scores(runs, algorithm, task) for algorithm in CONTESTANTS["mujoco"]]
+        rows.append([task, OWN_IN_WORDS[task], *(score_cell(of.values()) for of in columns)])
     names = [ALGORITHMS[name] for name in CONTESTANTS["mujoco"]]
     return table(["task", "change", f"{names[0]}, changed", *names], rows)
 
@@ -175,7 +176,7 @@ def equal_time(runs: Sequence[Run], longer: Sequence[Run], paces: Paces) -> str:
             steps = sorted({run.steps for run in on_task})
             pace = paces.get((algorithm, task))
             minutes = "none" if pace is None else " / ".join(f"{n * pace / 60:.1f}" for n in steps)
-            score = score_cell([run.evaluation["mean"] for run in on_task])
+            score = score_cell(scores(side, algorithm, task).values())
             row += [score, " / ".join(f"{n:,}" for n in steps), minutes]
         rows.append(row)
     columns = ["{}", "steps", "CPU minutes"]
@@ -197,7 +198,7 @@ def one_changed(
     base = next(iter(rows.values()))
     found = []
     for what, runs in rows.items():
-        cells = [score_cell(list(_scores(runs, task).values())) for task in tasks]
+        cells = [score_cell(scores(runs, OURS, task).values()) for task in tasks]
         ratio = "1.00" if runs is base else _mean_ratio(runs, base, ratio_tasks)
         found.append([what, *cells, ratio])
     return table(["what", *tasks, "mean of ratios"], found)
@@ -205,17 +206,12 @@ def one_changed(
 
 def _mean_ratio(runs: Sequence[Run], base: Sequence[Run], tasks: Sequence[str]) -> str:
     """Return the mean ratio over tasks and the seeds that both have on all of them."""
-    sides = [[_scores(side, task) for task in tasks] for side in (runs, base)]
-    both = sorted(set.intersection(*(set(scores) for side in sides for scores in side)))
+    sides = [[scores(side, OURS, task) for task in tasks] for side in (runs, base)]
+    both = sorted(set.intersection(*(set(of_task) for side in sides for of_task in side)))
     if not both:
         return "none"
-    samples = (np.array([[scores[seed] for scores in side] for seed in both]) for side in sides)
+    samples = (np.array([[of_task[seed] for of_task in side] for seed in both]) for side in sides)
     return interval(estimate(of_ratios(mean_over_tasks), *samples))
-
-
-def _scores(runs: Sequence[Run], task: str) -> dict[int, float]:
-    """Return final scores on a task by seed."""
-    return {run.seed: run.evaluation["mean"] for run in runs if run.environment == task}
 
 
 def updates(runs: Sequence[Run], tasks: Sequence[str]) -> str:
@@ -243,28 +239,51 @@ def updates(runs: Sequence[Run], tasks: Sequence[str]) -> str:
     return table(["task", "KL / δ", "steps of the search", "skipped updates"], rows)
 
 
-def _ratios_table(scores: dict[str, np.ndarray], tasks: Sequence[str]) -> str:
+def _ratios_table(complete: dict[str, np.ndarray], tasks: Sequence[str]) -> str:
     rows = []
-    for algorithm, own in scores.items():
-        samples = (own,) if algorithm == REFERENCE else (own, scores[REFERENCE])
+    for algorithm, own in complete.items():
+        samples = (own,) if algorithm == REFERENCE else (own, complete[REFERENCE])
         aggregates = [
             interval(estimate(of_ratios(statistic), *samples))
             for statistic in (interquartile_mean, mean_over_tasks)
         ]
-        by_task = ratios(own, scores[REFERENCE]).mean(axis=0)
+        by_task = ratios(own, complete[REFERENCE]).mean(axis=0)
         figures = (signed(f"{ratio:.2f}") for ratio in by_task)
         rows.append([ALGORITHMS[algorithm], str(len(own)), *aggregates, *figures])
     header = ["algorithm", "seeds", "IQM", "mean of the ratios", *tasks]
     return table(header, rows)
 
 
-def _improvement_table(scores: dict[str, np.ndarray]) -> str:
+def _improvement_table(complete: dict[str, np.ndarray]) -> str:
     rows = [
         [
             ALGORITHMS[peer],
-            interval(estimate(probability_of_improvement, scores[OURS], scores[peer])),
+            interval(estimate(probability_of_improvement, complete[OURS], complete[peer])),
         ]
-        for peer in scores
+        for peer in complete
         if peer != OURS
     ]
     return table([f"{ALGORITHMS[OURS]} over", "probability of improvement"], rows)
+
+
+def _without_each_task(runs: Sequence[Run], tasks: Sequence[str]) -> str:
+    """Return the aggregates of all tasks but one, values alone."""
+    shown = (OURS, "ppo")
+    statistics = {"IQM": interquartile_mean, "mean of the ratios": mean_over_tasks}
+    rows = []
+    for left_out in tasks:
+        others = [task for task in tasks if task != left_out]
+        complete = {name: complete_scores(runs, name, others) for name in (*shown, REFERENCE)}
+        reference = complete[REFERENCE]
+        cells = [
+            signed(f"{of_ratios(statistic)(complete[name], reference):.2f}")
+            if len(complete[name])
+            else "none"
+            for name in shown
+            for statistic in statistics.values()
+        ]
+        better = probability_of_improvement(complete[OURS], reference)
+        rows.append([left_out, *cells, f"{better:.2f}"])
+    columns = [f"{ALGORITHMS[name]}: {what}" for name in shown for what in statistics]
+    last = f"probability that ours beats {ALGORITHMS[REFERENCE]}"
+    return table(["without", *columns, last], rows)

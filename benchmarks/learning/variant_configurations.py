@@ -6,11 +6,8 @@ The counterparts run with settings that their own projects publish: "zoo" is rl_
 default of the constructor.
 """
 
-from typing import Any
-
+from benchmarks.learning.configuration import Settings
 from benchmarks.learning.schedules import linear
-
-Settings = dict[str, Any]
 
 # --- masked actions ----------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from benchmarks.learning import __main__ as command
 from benchmarks.learning import selection, single_run, store
 from benchmarks.learning.models import constructor_defaults
-from benchmarks.learning.runner import sole_runner
+from benchmarks.learning.runner import do_missing, sole_runner
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,22 +44,59 @@ def test_tuning_refuses_reported_seeds_and_settings_need_a_label(monkeypatch, tm
     assert not list(tmp_path.iterdir())
 
 
-def test_steps_in_a_peers_time_come_from_the_paces(monkeypatch, tmp_path, capsys):
-    for algorithm in ("trpo", "ppo"):
-        (job,) = selection.trial_jobs(
-            tmp_path, [algorithm], ["Hopper-v5"], seeds=[0], steps=8, changes={}
-        )
-        store.write(job.path, single_run.perform(job.configuration, 0))
-    monkeypatch.setattr(sys, "argv", ["benchmarks.learning", "steps", "--paces", str(tmp_path)])
+@pytest.mark.parametrize(("peer", "steps"), [("ppo", 4_000_000), ("a2c", 2_500_000)])
+def test_steps_in_a_peers_time_come_from_the_paces(monkeypatch, tmp_path, capsys, peer, steps):
+    for algorithm, pace in (("trpo", 1.0), ("ppo", 4.0), ("a2c", 2.5)):
+        path = finished_job(tmp_path, algorithm, task="Hopper-v5", steps=8).path
+        run = store.read(path)
+        store.write(path, replace(run, cpu_s=pace * run.steps))
+    broken = tmp_path / "Ant-v5" / "ppo-seed0.json"
+    broken.parent.mkdir()
+    broken.write_text("{")
+    options = ["steps", "--paces", str(tmp_path), "--peer", peer]
+    monkeypatch.setattr(sys, "argv", ["benchmarks.learning", *options])
     assert command.main() == 0
-    assert capsys.readouterr().out.startswith("{'Hopper-v5': ")
+    said = capsys.readouterr()
+    assert said.out == f"{{'Hopper-v5': {steps}}}\n"
+    assert str(broken) in said.err
 
 
-def finished_job(folder, algorithm, seed=0):
+def test_report_says_the_command_that_made_it(monkeypatch, tmp_path, capsys):
+    job = finished_job(tmp_path / "results", "a2c", steps=None)
+    folders = [("results", "results"), ("experiments", "none"), ("paces", "none"), ("out", "here")]
+    options = [part for name, folder in folders for part in (f"--{name}", str(tmp_path / folder))]
+    monkeypatch.setattr(sys, "argv", ["benchmarks.learning", "report", *options])
+    assert command.main() == 0
+    said = f"1 runs: {tmp_path / 'here' / 'report.md'}"
+    assert capsys.readouterr().out.strip() == said
+    text = (tmp_path / "here" / "report.md").read_text()
+    assert f"Made by `python -m benchmarks.learning report --results {tmp_path}/results" in text
+    score = store.read(job.path).evaluation["mean"]
+    assert f"| none | none | none | {score:.1f} (1) |" in text
+
+
+def test_suite_and_seeds_narrow_what_is_run(monkeypatch, tmp_path):
+    wanted = []
+
+    def do_missing(folder, jobs, *, n_jobs):
+        wanted.extend((folder, str(job), n_jobs) for job in jobs)
+        return []
+
+    monkeypatch.setattr(command, "do_missing", do_missing)
+    options = ["run", "--suite", "memory", "--only", "recurrent_trpo,trpo", "--seeds", "1,1"]
+    where = ["--env", "PendulumNoVelocity-v1,Ant-v5", "--out", str(tmp_path), "--jobs", "1"]
+    monkeypatch.setattr(sys, "argv", ["benchmarks.learning", *options, *where])
+    assert command.main() == 0
+    assert wanted == [(tmp_path, "recurrent_trpo PendulumNoVelocity-v1 seed 1", 1)]
+
+
+def finished_job(folder, algorithm, seed=0, *, task="CartPole-v1", steps=256):
     (job,) = selection.trial_jobs(
-        folder, [algorithm], ["CartPole-v1"], seeds=[seed], steps=256, changes={}
+        folder, [algorithm], [task], seeds=[seed], steps=steps, changes={}
     )
-    store.write(job.path, single_run.perform(job.configuration, seed))
+    short = replace(job.configuration, steps=steps or 256)
+    run = single_run.perform(short, seed)
+    store.write(job.path, replace(run, configuration=job.configuration.as_json()))
     return job
 
 
@@ -148,9 +186,20 @@ def test_killed_runner_takes_its_runs_along_and_leaves_no_file(how, tmp_path):
         pass
 
 
-def test_next_runner_clears_away_what_a_killed_writer_left(tmp_path):
-    leftover = tmp_path / "CartPole-v1" / "a2c-seed0.json.17.tmp"
-    leftover.parent.mkdir()
-    leftover.write_text("{")
-    with sole_runner(tmp_path):
-        assert not leftover.exists()
+def test_next_runner_clears_away_what_a_killed_writer_left_and_no_more(tmp_path):
+    job = finished_job(tmp_path, "a2c")
+    leftover = job.path.with_name(f"{job.path.name}.17.tmp")
+    of_a_runner_within = tmp_path / "steps-8" / "CartPole-v1" / f"{job.path.name}.17.tmp"
+    of_a_runner_within.parent.mkdir(parents=True)
+    for path in (leftover, of_a_runner_within):
+        path.write_text("{")
+    assert do_missing(tmp_path, [job], n_jobs=1) == []
+    assert not leftover.exists()
+    assert of_a_runner_within.exists()
+
+
+def test_run_of_another_seed_is_refused(tmp_path):
+    first, second = (finished_job(tmp_path, "a2c", seed) for seed in range(2))
+    second.path.write_text(first.path.read_text())
+    with pytest.raises(ValueError, match=r"other settings or seeds.*\n.*a2c-seed1.json$"):
+        selection.finished([first, second])

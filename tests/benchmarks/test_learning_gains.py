@@ -6,7 +6,7 @@ import pytest
 import torch as th
 from torch.distributions import Normal, kl_divergence
 
-from benchmarks.learning.gains import LAMBDAS, TRUTH, collect, gains
+from benchmarks.learning.gains import GAE_LAMBDAS, TRUTH, collect, gains
 from sb3_trpo import TRPO
 
 DAMPING = 0.1
@@ -36,16 +36,15 @@ def dense_fisher(policy, observations, parameters):
 
 def test_gradient_is_that_of_the_rollout(model):
     (sample,) = collect(model, 1)
-    batch = model._batch(model.rollout_buffer)  # λ = 1 came last
+    batch = model._batch(model.rollout_buffer)  # gae_lambda 1 came last
     advantages = batch.advantages - batch.advantages.mean()
     _, log_prob, _ = model.policy.evaluate_actions(batch.observations, batch.actions)
     parameters = list(sample.gradient.parameters.tensors)
     expected = th.autograd.grad((advantages * log_prob).mean(), parameters)
     expected = th.cat([part.reshape(-1) for part in expected])
     th.testing.assert_close(sample.vectors[1.0, False], expected, rtol=1e-3, atol=1e-5)
-    assert (
-        len({tuple(vector.tolist()) for vector in sample.vectors.values()}) == 2 * len(LAMBDAS) + 2
-    )
+    different = {tuple(vector.tolist()) for vector in sample.vectors.values()}
+    assert len(different) == 2 * len(GAE_LAMBDAS) + 2
 
 
 @pytest.mark.parametrize("kind", [(0.9, False), TRUTH])

@@ -7,6 +7,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from benchmarks.learning import selection, single_run, store
@@ -205,7 +206,10 @@ def test_runs_with_another_default_are_of_other_settings():
     run = single_run.perform(build_short(settings, steps=1024), seed=0)
     settings = build_short(settings, steps=1024)
     assert run.is_of(settings, defaults)
-    assert run.is_of(settings, {**defaults, "later_argument": 0.5})
+    assert run.is_of(settings, {**defaults, "later_argument": 0.0, "another": None})
+    assert not run.is_of(settings, {**defaults, "later_argument": 0.5})
+    gone = {name: value for name, value in defaults.items() if name != "cg_max_steps"}
+    assert not run.is_of(settings, gone)
     assert not run.is_of(settings, {**defaults, "cg_max_steps": defaults["cg_max_steps"] + 1})
     named = {"cg_max_steps": defaults["cg_max_steps"]}
     assert run.is_of(settings.changed(named), {**defaults, "cg_max_steps": 99})
@@ -238,6 +242,25 @@ def test_skipped_update_is_counted_and_leaves_its_figures_empty():
     assert recorder.updates["step"] == [64, 128, 192]
     assert [value is None for value in recorder.updates["kl_utilization"]] == [False, True, False]
     assert set(recorder.updates) == {"step", *FIGURES}
+
+
+def test_episodes_of_no_finite_return_are_missing_in_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(single_run, "build_model", model_of_one_infinite_reward)
+    (job,) = selection.trial_jobs(
+        tmp_path, ["trpo"], ["CartPole-v1"], seeds=[0], steps=192, changes={}
+    )
+    with pytest.warns(UserWarning, match="non-finite reward"):
+        store.write(job.path, single_run.perform(job.configuration, 0))
+    run = store.read(job.path)
+    returns = run.curve["return"]
+    assert returns.count(None) == 1
+    finite = [value for value in returns if value is not None]
+    assert run.train_last100 == pytest.approx(np.mean(finite))
+
+
+def model_of_one_infinite_reward(configuration, seed):
+    env = DummyVecEnv([lambda: Monitor(OneInfiniteReward(gym.make(configuration.environment)))])
+    return TRPO("MlpPolicy", env, n_steps=64, batch_size=64, seed=seed)
 
 
 def test_evaluation_has_its_own_episodes_and_changes_nothing():
@@ -296,7 +319,11 @@ def test_time_left_comes_from_runs_of_the_same_kind_or_else_from_all():
     durations.note("ppo", "Hopper-v5", steps=1000, seconds=3.0)
     assert durations.expected(hopper) == pytest.approx(1000)
     assert durations.expected(ant) == pytest.approx(2000)
-    assert durations.time_left([ant], [(hopper, 400.0)], n_jobs=2) == pytest.approx(1300)
+    running = [(hopper, 400.0)]
+    assert durations.time_left([ant, ant], running, n_jobs=2) == pytest.approx(2300)
+    assert durations.time_left([ant], running, n_jobs=2) == pytest.approx(2000)
+    assert durations.time_left([], running, n_jobs=2) == pytest.approx(600)
+    assert durations.time_left([], [], n_jobs=2) == 0
 
 
 # --- tasks of our own -----------------------------------------------------------------------------
