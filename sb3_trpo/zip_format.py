@@ -123,7 +123,7 @@ def warn_of_units(action_space: spaces.Space[Any], header: dict[str, Any]) -> No
     warnings.warn(
         f"This file was written by sb3_contrib.TRPO, whose target_kl ({target_kl}) and cg_damping "
         f"({cg_damping}) are per action dimension for this action space. Here both are joint, and "
-        f"what you do not replace is left as it is. For the same behaviour over {n_dims} "
+        f"what you do not replace is left as it is. For the same bound and damping over {n_dims} "
         f"dimensions load with target_kl={target_kl * n_dims:g}, "
         f"cg_damping={cg_damping * n_dims:g}.",
         stacklevel=3,

@@ -55,7 +55,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _show(measurement: Measurement, folder: Path) -> None:
-    print(f"\n{report(measurement)}\n")
+    text = report(measurement)
+    (folder / "table.md").write_text(f"{text}\n")
+    print(f"\n{text}\n")
     for picture in draw(measurement, folder):
         print(picture)
 

@@ -53,7 +53,8 @@ def _circumstances(measurement: Measurement) -> str:
     noisy = f" NOISY: {alive} learning processes ran beside it." if alive else ""
     return (
         f"Medians of {sizes['rounds']} rounds, contenders in turn, {measurement['threads']} thread;"
-        f" torch {versions['torch']} on {machine['cpu']} ({machine['cores']} cores).{quick}{noisy}"
+        f" code of {versions['sb3_trpo_commit'][:7]}, torch {versions['torch']} on {machine['cpu']}"
+        f" ({machine['cores']} cores).{quick}{noisy}"
     )
 
 

@@ -28,8 +28,35 @@ def test_report_is_made_from_the_committed_runs(tmp_path):
 
 
 def test_readme_quotes_the_report():
-    section = re.search(r"## What it does\n(.*?)\n## ", (ROOT / "README.md").read_text(), re.DOTALL)
+    section = re.search(r"## Results\n(.*?)\n## ", (ROOT / "README.md").read_text(), re.DOTALL)
     quoted = [line for line in section[1].splitlines() if line.startswith("| ")]
     report = (REPORT / "report.md").read_text()
     table = report[report.index("| algorithm | seeds | IQM") :].partition("\n\n")[0]
     assert quoted == table.splitlines()
+    without_ant = report.partition("| without |")[2].partition("| Ant-v5 |")[2].split(" | ")
+    ours, ppo = (without_ant[column].strip() for column in (1, 3))
+    said = f"without it the mean of the ratios is {ours}, PPO's {ppo}."
+    assert said in section[1]
+
+
+def test_settings_page_quotes_the_report():
+    page = " ".join((ROOT / "docs" / "settings.md").read_text().split())
+    report = (REPORT / "report.md").read_text()
+    ratios = cells(report, "| TRPO (sb3_trpo) | 5 | 1")[4:]
+    said = "(HalfCheetah), {} (Hopper), {} (Walker2d), {} (Ant) and {} times (Swimmer)"
+    assert f"{ratios[0]} {said.format(*ratios[1:])}" in page
+    probability = cells(report, "| PPO (SB3) | 0.")[1]
+    assert f"with probability {probability} (" in page
+    for task in ("Ant", "Swimmer"):
+        scores = cells(report, f"| {task}-v5 | 1,000,000 |")
+        ours, ppo = (f"{float(scores[column].split()[0]):.0f}" for column in (2, 4))
+        assert any(
+            f"{task} ({first})" in page
+            for first in (f"{ours} against {ppo}", f"{ppo} against {ours}")
+        )
+
+
+def cells(report, start):
+    """The cells of the first table row that starts so."""
+    line = next(line for line in report.splitlines() if line.startswith(start))
+    return [cell.strip() for cell in line.strip("|").split("|")]

@@ -7,6 +7,7 @@ import torch as th
 from benchmarks.speed import __main__ as command
 from benchmarks.speed.evaluation import exponent, memory_share, speedup
 from benchmarks.speed.figures import draw
+from benchmarks.speed.measurement import read
 from benchmarks.speed.models import CONTRIB, OURS, PPO
 from benchmarks.speed.rows import NAMES, ROWS, needed
 from benchmarks.speed.shares import PARTS
@@ -30,7 +31,7 @@ def a_measurement():
         "sizes": {"name": "full", "rounds": 5},
         "threads": 1,
         "learning_runs_alive": 0,
-        "versions": {"torch": "2"},
+        "versions": {"torch": "2", "sb3_trpo_commit": "0123456789"},
         "machine": {"cpu": "a processor", "cores": 2},
         "records": {
             "one_env": {"timings": {OURS: timings(6, 5, 4), CONTRIB: timings(1, 2, 3)}},
@@ -94,10 +95,11 @@ def test_marks_are_bounds_from_the_right_side():
 def test_pictures_are_drawn_from_the_json(tmp_path):
     (tmp_path / "r.json").write_text(json.dumps(a_measurement()))
     assert command.main(["--redraw", str(tmp_path / "r.json")]) == 0
-    pictures = {path.name for path in tmp_path.iterdir()} - {"r.json"}
+    pictures = {path.name for path in tmp_path.iterdir()} - {"r.json", "table.md"}
     stems = ("where_a_second_goes", "cost_of_an_update")
     assert pictures == {f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")}
     assert all((tmp_path / name).stat().st_size > 1000 for name in pictures)
+    assert (tmp_path / "table.md").read_text() == f"{report(a_measurement())}\n"
 
 
 def test_nothing_is_drawn_that_was_not_measured(tmp_path):
@@ -115,7 +117,15 @@ def test_the_table_says_what_is_met_and_what_failed():
     assert "| 1.00 | 1.00 … 1.00 | ≤ 1.1 | yes |" in rows["batch-time"]
     assert "too large" in rows["update"]
     assert "learn-ppo" not in rows
+    assert "code of 0123456, torch 2 on a processor (2 cores)." in lines[0]
     assert "64 samples instead of 128" in lines[-1]
+
+
+def test_the_committed_table_is_that_of_the_committed_results():
+    measurement = read(command.RESULTS)
+    assert command.RESULTS.with_name("table.md").read_text() == f"{report(measurement)}\n"
+    assert measurement["sizes"]["name"] == "full"
+    assert measurement["learning_runs_alive"] == 0
 
 
 def test_a_row_needs_its_contenders_alone():
