@@ -1,6 +1,8 @@
 """That what is committed and what the documents say is what the committed runs give."""
 
+import json
 import re
+import statistics
 from pathlib import Path
 
 from benchmarks.learning import pace, store
@@ -54,6 +56,17 @@ def test_settings_page_quotes_the_report():
             f"{task} ({first})" in page
             for first in (f"{ours} against {ppo}", f"{ppo} against {ours}")
         )
+
+
+def test_scores_on_ant_v4_are_those_of_the_episodes():
+    found = json.loads((RESULTS.parent / "ant_v4.json").read_text())
+    page = (ROOT / "docs" / "benchmarks.md").read_text()
+    for name, by_seed in found["returns"].items():
+        assert [len(returns) for returns in by_seed] == [20] * 3
+        scores = [statistics.fmean(returns) for returns in by_seed]
+        summary = f"{statistics.fmean(scores):.0f} ± {statistics.stdev(scores):.0f}"
+        row = cells(page, f"| `{found['commands'][name].replace('SEED', '0')}` |")
+        assert row[1:] == [*(f"{score:.0f}" for score in scores), summary]
 
 
 def cells(report, start):
