@@ -387,6 +387,8 @@ class TRPO(ResumableAlgorithm):
 
     def _average(self) -> None:
         """Count the parameters in their mean, and end the training with it."""
+        if not self.average_last:
+            return
         parameters = [p for p in self.policy.parameters() if p.requires_grad]
         # SB3's 1 − 9/10 is a little less than 0.1.
         if self._current_progress_remaining < self.average_last - 1e-9:

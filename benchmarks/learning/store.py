@@ -10,8 +10,6 @@ from typing import Any
 from benchmarks.learning.configuration import Configuration
 from benchmarks.learning.thinning import Columns
 
-_GONE = object()  # in the place of an argument that there is no more
-
 
 class BrokenRunError(ValueError):
     """A file that holds no finished run."""
@@ -70,7 +68,7 @@ class Run:
         made = dict(self.configuration)
         now = {**defaults, **wanted.pop("settings")}
         then = {**self.defaults, **made.pop("settings")}
-        same = all(now.get(key, _GONE) == value for key, value in then.items())
+        same = all(key in now and now[key] == value for key, value in then.items())
         later = now.keys() - then.keys()
         return made == wanted and same and not any(now[key] for key in later)
 

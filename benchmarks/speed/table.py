@@ -51,9 +51,10 @@ def _circumstances(measurement: Measurement) -> str:
     quick += " sizes and fewer rounds, no result to quote." if quick else ""
     alive = measurement["learning_runs_alive"]
     noisy = f" NOISY: {alive} learning processes ran beside it." if alive else ""
+    commit = (versions["sb3_trpo_commit"] or "unknown")[:7]
     return (
         f"Medians of {sizes['rounds']} rounds, contenders in turn, {measurement['threads']} thread;"
-        f" code of {versions['sb3_trpo_commit'][:7]}, torch {versions['torch']} on {machine['cpu']}"
+        f" code of {commit}, torch {versions['torch']} on {machine['cpu']}"
         f" ({machine['cores']} cores).{quick}{noisy}"
     )
 
