@@ -18,14 +18,13 @@ from typing import Any
 
 from benchmarks.learning import experiments, pace, selection
 from benchmarks.learning.runner import do_missing
-from benchmarks.learning.suites import ALGORITHMS, ALL_OF_OURS, FIRST_TUNING_SEED, SUITES
+from benchmarks.learning.suites import ALGORITHMS, ALL_OF_OURS, FIRST_TUNING_SEED, SUITES, TASKS
 
 HERE = Path("benchmarks", "learning")
 RESULTS, TRIALS, TUNING, EXPERIMENTS, REPORT = (
     HERE / name for name in ("results", "trials", "tuning", "experiments", "report")
 )
 PACES = HERE / "paces" / "steps-10240"
-ENVIRONMENTS = [environment for tasks in SUITES.values() for environment in tasks]
 
 
 def _names(allowed: list[str]) -> Any:
@@ -79,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="do the runs that are missing")
     run.add_argument("--only", type=_names(list(ALGORITHMS)), help=f"of {','.join(ALGORITHMS)}")
     run.add_argument("--suite", choices=list(SUITES), help="one suite of tasks")
-    run.add_argument("--env", type=_names(ENVIRONMENTS), help="some tasks, separated by commas")
+    run.add_argument("--env", type=_names(TASKS), help="some tasks, separated by commas")
     run.add_argument("--seeds", type=_seeds, help="some seeds, separated by commas")
     run.add_argument("--jobs", type=_positive, default=2, help="runs at a time")
     run.add_argument("--steps", type=_positive, help="a trial of this length, in another folder")
@@ -109,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _jobs(options: argparse.Namespace) -> tuple[Path, list[selection.Job]]:
     """Return the folder and the jobs that the options mean; trials never mix with results."""
-    tasks = list(SUITES[options.suite]) if options.suite else ENVIRONMENTS
+    tasks = list(SUITES[options.suite]) if options.suite else TASKS
     environments = [task for task in tasks if options.env is None or task in options.env]
     if options.setting is not None and options.label is None:
         raise ValueError("--setting needs a --label, the name of the tuning run's folder")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.learning import tables
+from benchmarks.learning import beside_tables
 from benchmarks.learning.changed_defaults import (
     CHANGES,
     CHANGES_IN_WORDS,
@@ -45,9 +45,12 @@ EQUAL_TIME_TEXT = f"""## As long as PPO takes
 
 {ALGORITHMS[OURS]} for as many steps as fit into the time in which {ALGORITHMS["ppo"]} takes its
 own, schedules set for that length, the mean at the end of as many policies (`{COMMAND}
-{EQUAL_TIME}`). CPU minutes are not those of these runs, which come from several machines, but steps
-at the paces of the pictures over time, medians of three short runs. Ours steps four environments in
-turn, {ALGORITHMS["ppo"]} one, on Swimmer-v5 four, as their settings are."""
+{EQUAL_TIME}`). CPU minutes are steps at the paces of the pictures over time, on that one machine.
+Ours steps four environments in turn, {ALGORITHMS["ppo"]} one, on Swimmer-v5 four, as their settings
+are."""
+
+BY_MACHINE_TEXT = """On another machine the same steps take another share of PPO's time. CPU minutes
+of the runs themselves (means, and how many there are), each of which ran beside others:"""
 
 ABLATION_TEXT = f"""## One part changed at a time
 
@@ -60,7 +63,8 @@ DEFAULTS_TEXT = f"""## The constructor's defaults
 {ALGORITHMS[OURS]} with one environment, on MuJoCo with `VecNormalize` for
 {DEFAULTS_STEPS[ABLATION_TASKS[0]]:,} steps, on classic control for the table's, and nothing
 named but what stands here: the first row, and one change of it at a time, on tuning seeds
-(`{COMMAND} {DEFAULTS}`). Last column: as above, of the MuJoCo tasks."""
+(`{COMMAND} {DEFAULTS}`). Where actions are discrete, `clipped_actions` changes nothing. Last
+column: as above, of the MuJoCo tasks."""
 
 
 @dataclass(frozen=True)
@@ -131,17 +135,25 @@ def sections(runs: Sequence[Run], extra: Beside, paces: Paces) -> list[str]:
     defaults = {CHANGES_IN_WORDS[name]: of for name, of in extra.defaults.items()}
     found = [
         (FRESH_TEXT, extra.fresh, lambda: marks_table([*extra.fresh, *others], [])),
-        (OWN_TEXT, extra.own, lambda: tables.own_settings(runs, extra.own)),
-        (EQUAL_TIME_TEXT, extra.longer, lambda: tables.equal_time(runs, extra.longer, paces)),
+        (OWN_TEXT, extra.own, lambda: beside_tables.own_settings(runs, extra.own)),
+        (EQUAL_TIME_TEXT, extra.longer, lambda: _equal_time(runs, extra.longer, paces)),
         (
             ABLATION_TEXT,
             any(extra.variants.values()),
-            lambda: tables.one_changed(variants, ABLATION_TASKS, ABLATION_TASKS),
+            lambda: beside_tables.one_changed(variants, ABLATION_TASKS, ABLATION_TASKS),
         ),
         (
             DEFAULTS_TEXT,
             any(extra.defaults.values()),
-            lambda: tables.one_changed(defaults, DEFAULTS_TASKS, ABLATION_TASKS),
+            lambda: beside_tables.one_changed(defaults, DEFAULTS_TASKS, ABLATION_TASKS),
         ),
     ]
     return [piece for text, there, table in found if there for piece in (text, "", table(), "")]
+
+
+def _equal_time(runs: Sequence[Run], longer: Sequence[Run], paces: Paces) -> str:
+    scores, times = (
+        beside_tables.equal_time(runs, longer, paces),
+        beside_tables.times_by_machine(runs, longer),
+    )
+    return "\n\n".join([scores, BY_MACHINE_TEXT, times])

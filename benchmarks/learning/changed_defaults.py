@@ -31,13 +31,10 @@ CHANGES: dict[str, dict[str, Any]] = {
     "clipped": {"clipped_actions": True},
 }
 CHANGES_IN_WORDS = {
-    "starting_point": "`n_steps=2048`, `target_kl=0.01`, `gae_lambda=0.95`, `n_critic_updates=10`, "
-    "`clipped_actions=False`",
-    **{
-        name: ", ".join(f"`{argument}={value}`" for argument, value in changes.items())
-        for name, changes in CHANGES.items()
-        if changes
-    },
+    name: ", ".join(
+        f"`{argument}={value}`" for argument, value in (found or STARTING_POINT).items()
+    )
+    for name, found in CHANGES.items()
 }
 
 

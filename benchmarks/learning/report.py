@@ -17,9 +17,9 @@ from benchmarks.learning.suites import (
     CONTESTANTS,
     REFERENCE,
     SUITES,
+    TASKS,
 )
 
-TASKS = [task for tasks in SUITES.values() for task in tasks]
 TITLES = {
     "mujoco": "MuJoCo",
     "classic": "Classic control",
@@ -37,9 +37,7 @@ HEAD = """# Learning benchmark
 
 Made by `{command}` from the {n_runs} runs that `python -m benchmarks.learning run` had finished,
 {n_beside} of them beside the tables (`--experiment`). They took {hours:.2f} CPU hours of learning
-({hours_each}); tuning is not counted. Ours were made by the code of {commits}. They come from
-several kinds of machines ({machines}), so that times in `results.csv` cannot be compared; the paces
-of the learning curves can.
+({hours_each}); tuning is not counted. Ours were made by the code of {commits}. {machines}
 
 A score is the final deterministic return: the mean of 20 episodes that training has not seen, with
 frozen observation statistics and raw rewards. Tables show mean ± standard deviation (n − 1) over
@@ -62,11 +60,16 @@ CartPole and Acrobot, 1 M of Pendulum and 5 M of LunarLanderContinuous, `sb3_con
 MaskablePPO's an example of its documentation.
 """
 
+ONE_MACHINE = "All runs are of one kind of machine, {}, though not all ran alone."
+
+MACHINES = """All runs together are of several kinds of machines, {}, so that times in `results.csv`
+cannot be compared; the paces of the learning curves can."""
+
 MARKS = """## What was asked, and what there is
 
 The marks are the project's own, named with others' published scores in view. Ant's is far below
-these: Ant-v5 observes contact forces, which earlier versions left out or had as zeros. "Open": runs
-are missing.
+these: Ant-v5 observes contact forces, which earlier versions left out or had as zeros. Steps are
+those of the tables, rounded up to whole rollouts. "Open": runs are missing.
 """
 
 AGGREGATES = f"""Scores divided by the mean score of {ALGORITHMS[REFERENCE]} on the same task, of
@@ -110,7 +113,13 @@ class TimeAxis:
 
     @classmethod
     def of(cls, short: Sequence[Run]) -> "TimeAxis":
-        """Measure it by short runs; without any there is none."""
+        """
+        Measure it by short runs.
+
+        :param short: runs on one machine; without any there is no time axis
+        :return: the axis
+        :raises ValueError: as :func:`~benchmarks.learning.pace.seconds_per_step`
+        """
         if not short:
             return cls({}, NO_TIME_AXIS)
         text = TIME_AXIS.format(cpu=short[0].machine["cpu"], spread=spread(short))
@@ -126,8 +135,8 @@ def make_report(results: Path, experiments: Path, paces: Path, *, out: Path, com
     :param paces: folder of short runs that tell how long a step takes, likewise
     :param out: folder to write to
     :param command: what made the report
-    :raises ValueError: there is no finished run, one was made with other settings than today's, or
-        the paces are of several machines
+    :raises ValueError: there is no finished run; one, or a short run, was made with other settings
+        than today's; the paces are of several machines
     """
     jobs = selection.reported_jobs(results, list(ALGORITHMS), TASKS, None)
     runs = selection.finished(jobs)
@@ -158,23 +167,30 @@ def _head(of_tables: Sequence[Run], others: Sequence[Run], command: str) -> str:
         hours[run.algorithm] += run.cpu_s / 3600
     each = ", ".join(f"{name} {hours[key]:.2f}" for key, name in ALGORITHMS.items() if key in hours)
     of_ours = [run for run in runs if run.algorithm in ALL_OF_OURS]
-    commits = ((run.versions.get("sb3_trpo_commit") or "unknown")[:7] for run in of_ours)
+    cpus = [run.machine["cpu"] for run in runs]
     return HEAD.format(
         command=command,
         n_runs=len(runs),
         n_beside=len(others),
         hours=sum(hours.values()),
         hours_each=each,
-        machines=_counted(run.machine["cpu"] for run in runs),
-        commits=_counted(commits) or "no commit",
+        machines=(ONE_MACHINE if len(set(cpus)) == 1 else MACHINES).format(_counted(cpus)),
+        commits=_counted(map(_commit, of_ours)) or "no commit",
         noise=FIRST_NOISE,
         log_stds=_log_stds(),
     )
 
 
+def _commit(run: Run) -> str:
+    """Say which code made a run."""
+    name = (run.versions.get("sb3_trpo_commit") or "unknown")[:7]
+    return f"{name} and changes" if run.versions.get("sb3_trpo_changed_since") else name
+
+
 def _counted(names: Iterable[str]) -> str:
     """Say how many runs there are of each."""
-    return ", ".join(f"{name} ({n} runs)" for name, n in Counter(names).items())
+    counts = Counter(names).items()
+    return ", ".join(f"{name} ({n} run{'s' * (n > 1)})" for name, n in counts)
 
 
 def _log_stds() -> str:

@@ -10,7 +10,7 @@ from benchmarks.learning import store
 from benchmarks.learning.configuration import Configuration
 from benchmarks.learning.configurations import configuration
 from benchmarks.learning.models import constructor_defaults
-from benchmarks.learning.suites import CONTESTANTS, FIRST_TUNING_SEED, SUITES, seeds
+from benchmarks.learning.suites import CELLS, FIRST_TUNING_SEED, seeds
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,10 @@ class Job:
     path: Path
 
     def __str__(self) -> str:
-        return f"{self.configuration.algorithm} {self.configuration.environment} seed {self.seed}"
+        # The folder tells a variant from the others of its experiment.
+        where = self.path.parents[1].name
+        run = f"{self.configuration.algorithm} {self.configuration.environment} seed {self.seed}"
+        return f"{where}: {run}"
 
 
 @dataclass(frozen=True)
@@ -152,13 +155,7 @@ def finished(jobs: Sequence[Job]) -> list[store.Run]:
 
 def _cells(algorithms: Sequence[str], environments: Sequence[str]) -> list[tuple[str, str]]:
     """Return the cells of the table in its own order, whatever the order on the command line."""
-    return [
-        (algorithm, environment)
-        for suite, tasks in SUITES.items()
-        for environment in tasks
-        for algorithm in CONTESTANTS[suite]
-        if algorithm in algorithms and environment in environments
-    ]
+    return [cell for cell in CELLS if cell[0] in algorithms and cell[1] in environments]
 
 
 def job(folder: Path, settings: Configuration, seed: int) -> Job:

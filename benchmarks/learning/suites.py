@@ -53,6 +53,13 @@ CONTESTANTS = {
     "masked": (MASKABLE, "maskable_ppo"),
     "memory": (RECURRENT, "recurrent_ppo"),
 }
+TASKS = [task for tasks in SUITES.values() for task in tasks]
+CELLS = [  # of the tables: which algorithm runs on which task
+    (algorithm, task)
+    for suite, tasks in SUITES.items()
+    for task in tasks
+    for algorithm in CONTESTANTS[suite]
+]
 THRESHOLDS = {  # training returns whose first reaching is compared
     "InvalidActionDiscrete-v0": 50.0,
     "InvalidActionMultiDiscrete-v0": 50.0,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.learning import experiments, store
+from benchmarks.learning import beside_tables, experiments, store
 from benchmarks.learning.changed_defaults import (
     CHANGES,
     CHANGES_IN_WORDS,
@@ -11,10 +11,8 @@ from benchmarks.learning.changed_defaults import (
 from benchmarks.learning.configurations import configuration
 from benchmarks.learning.models import constructor_defaults
 from benchmarks.learning.schedules import linear
-from benchmarks.learning.suites import SUITES
+from benchmarks.learning.suites import ABLATION_TASKS, SUITES, TASKS
 from tests.benchmarks.synthetic_runs import MUJOCO, full_mujoco, on, report, row, save, synthetic
-
-TASKS = [task for suite in SUITES.values() for task in suite]
 
 
 def test_fresh_seeds_are_held_against_the_marks_by_themselves(tmp_path):
@@ -76,6 +74,14 @@ def test_longer_runs_stand_beside_ppos_of_the_table(tmp_path):
         *("450.0 (1)", "6,000", "2.0"),
         *("100.0 ± 100.0 (3)", "1,000", "3.3"),
     ]
+
+
+def test_times_of_longer_runs_and_ppos_are_compared_where_one_machine_made_both():
+    theirs = [on(cpu, "ppo", seed, 600.0 * (seed + 1)) for seed, cpu in enumerate("aab")]
+    ours = [on(cpu, "trpo", seed, 60.0) for seed, cpu in enumerate("acc")]
+    text = beside_tables.times_by_machine([*theirs, *ours], ours)
+    assert row(text, "Hopper-v5")[1:] == ["a", "1.0 (1)", "15.0 (2)", "0.07"]
+    assert text.count("Hopper-v5") == 1
 
 
 def save_variant(tmp_path, name, scores):
@@ -164,6 +170,14 @@ def test_changes_of_the_defaults_are_divided_by_the_first_row_on_mujoco_alone(tm
     assert row(text, "`gae_lambda=0.9`")[-1] == "1.00"
 
 
+def test_ratios_of_the_first_row_are_1_once_it_is_on_all_tasks():
+    runs = [synthetic("trpo", task, 0, 2.0) for task in ABLATION_TASKS]
+    for of_first, ratio in ((runs, "1.00"), (runs[1:], "none"), ([], "none")):
+        rows = {"first": of_first, "second": runs}
+        text = beside_tables.one_changed(rows, ABLATION_TASKS, ABLATION_TASKS)
+        assert row(text, "first")[-1] == row(text, "second")[-1] == ratio
+
+
 def test_variant_of_delta_per_dimension_says_its_values():
     found = [
         f"{experiments.ablations(task)['per_dimension']['target_kl']:g}"
@@ -187,6 +201,14 @@ def test_words_say_the_values_of_the_settings():
     )
     assert hopper["critic_small"]["policy_kwargs"]["net_arch"] == [64, 64]
     assert "2 × 64 units" in said["critic_small"]
+    ours = configuration("trpo", "Hopper-v5").settings
+    assert hopper["damping_tenth"]["cg_damping"] == pytest.approx(0.1 * ours["cg_damping"])
+    assert hopper["damping_tenfold"]["cg_damping"] == pytest.approx(10 * ours["cg_damping"])
+    assert hopper["critic_half"]["n_critic_updates"] == ours["n_critic_updates"] / 2
+    assert hopper["critic_double"]["n_critic_updates"] == ours["n_critic_updates"] * 2
+    for factor, word in ((2, "2nd"), (5, "5th"), (10, "10th")):
+        assert hopper[f"fisher_every_{factor}"] == {"sub_sampling_factor": factor}
+        assert said[f"fisher_every_{factor}"].endswith(f"every {word} sample")
     for name in ("paper_search", "gae_lambda_95", "not_centred", "as_drawn"):
         ((argument, value),) = hopper[name].items()
         assert f"`{argument}={value}`" in said[name]

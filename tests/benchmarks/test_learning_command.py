@@ -87,7 +87,9 @@ def test_suite_and_seeds_narrow_what_is_run(monkeypatch, tmp_path):
     where = ["--env", "PendulumNoVelocity-v1,Ant-v5", "--out", str(tmp_path), "--jobs", "1"]
     monkeypatch.setattr(sys, "argv", ["benchmarks.learning", *options, *where])
     assert command.main() == 0
-    assert wanted == [(tmp_path, "recurrent_trpo PendulumNoVelocity-v1 seed 1", 1)]
+    assert wanted == [
+        (tmp_path, f"{tmp_path.name}: recurrent_trpo PendulumNoVelocity-v1 seed 1", 1)
+    ]
 
 
 def finished_job(folder, algorithm, seed=0, *, task="CartPole-v1", steps=256):

@@ -11,15 +11,9 @@ from benchmarks.learning.configuration import Configuration
 from benchmarks.learning.configurations import FIRST_NOISE, SETTINGS, configuration
 from benchmarks.learning.models import build_model
 from benchmarks.learning.schedules import Linear, linear, resolve
-from benchmarks.learning.suites import ACTION_DIMENSIONS, CONTESTANTS, SUITES
+from benchmarks.learning.suites import ACTION_DIMENSIONS, CELLS, CONTESTANTS, SUITES
 
 ROOT = Path(__file__).parents[2]
-CELLS = [
-    (algorithm, task)
-    for suite, tasks in SUITES.items()
-    for task in tasks
-    for algorithm in CONTESTANTS[suite]
-]
 
 
 @pytest.mark.parametrize(("algorithm", "task"), CELLS)

@@ -16,21 +16,15 @@ from benchmarks.learning.recorder import FIGURES, Recorder
 from benchmarks.learning.suites import (
     ALGORITHMS,
     ALL_OF_OURS,
+    CELLS,
     CONTESTANTS,
-    SUITES,
+    TASKS,
     seeds,
 )
 from benchmarks.learning.thinning import thin
 from sb3_trpo import TRPO
 
 ROOT = Path(__file__).parents[2]
-TASKS = [task for tasks in SUITES.values() for task in tasks]
-CELLS = [
-    (algorithm, task)
-    for suite, tasks in SUITES.items()
-    for task in tasks
-    for algorithm in CONTESTANTS[suite]
-]
 
 
 # --- which runs -----------------------------------------------------------------------------------

@@ -16,18 +16,12 @@ from benchmarks.learning.configurations import configuration
 from benchmarks.learning.models import constructor_defaults
 from benchmarks.learning.schedules import linear
 from benchmarks.learning.selection import reported_jobs
-from benchmarks.learning.suites import CONTESTANTS, SUITES
+from benchmarks.learning.suites import CELLS, RECURRENT, SUITES
 
 rl_zoo3 = pytest.importorskip("rl_zoo3")
 
 FILES = {"contrib_trpo": "trpo", "ppo": "ppo", "a2c": "a2c", "recurrent_ppo": "ppo_lstm"}
-CELLS = [
-    (algorithm, task)
-    for suite, tasks in SUITES.items()
-    for task in tasks
-    for algorithm in CONTESTANTS[suite]
-    if algorithm in FILES
-]
+OF_FILES = [cell for cell in CELLS if cell[0] in FILES]
 
 
 def as_settings(entry):
@@ -67,7 +61,7 @@ def commented_out(text, name):
     return entries[name]
 
 
-@pytest.mark.parametrize(("algorithm", "task"), CELLS)
+@pytest.mark.parametrize(("algorithm", "task"), OF_FILES)
 def test_peer_runs_with_its_published_setting(algorithm, task):
     name = task.replace("NoVelocity-v1", "NoVel-v1").replace("NoVelocity", "").replace("-v5", "-v4")
     file = Path(rl_zoo3.__file__).parent / "hyperparams" / f"{FILES[algorithm]}.yml"
@@ -78,7 +72,8 @@ def test_peer_runs_with_its_published_setting(algorithm, task):
     assert as_ran(configuration(algorithm, task)) == as_settings(entry)
 
 
-OURS = Path(sb3_trpo.__file__).parent / "zoo" / "hyperparams" / "trpo.yml"
+OUR_FILES = Path(sb3_trpo.__file__).parent / "zoo" / "hyperparams"
+OURS = OUR_FILES / "trpo.yml"
 # The comment above an entry says how many seeds stand behind it.
 BENCHMARKED = re.findall(r"^# five seeds.*\n(\S+?):", OURS.read_text(), flags=re.MULTILINE)
 
@@ -101,4 +96,17 @@ def test_our_entry_is_what_its_seeds_ran_with(task):
     ran = jobs[0].configuration
     arguments = constructor_defaults(Configuration("trpo", task, steps=1))
     assert {**arguments, **as_ran(ran)} == {**arguments, **as_settings(entry)}
+    assert entry["n_timesteps"] == ran.steps
+
+
+@pytest.mark.parametrize("task", ["CartPoleNoVelocity-v1", "PendulumNoVelocity-v1"])
+def test_our_entry_with_hidden_velocities_is_the_benchmarks_but_for_delta(task):
+    file = yaml.safe_load((OUR_FILES / "recurrent_trpo.yml").read_text())
+    entry = file[task.replace("NoVelocity", "NoVel")]
+    ran = configuration(RECURRENT, task)
+    schedule = ran.settings["target_kl"]["linear"]
+    found, expected = as_settings(entry), as_ran(ran)
+    assert schedule[0] > found.pop("target_kl") > schedule[1]
+    del expected["target_kl"]
+    assert found == expected
     assert entry["n_timesteps"] == ran.steps

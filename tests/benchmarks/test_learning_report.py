@@ -17,7 +17,7 @@ def test_report_has_the_numbers_of_the_raw_files(tmp_path):
     text = report(tmp_path)
     assert "`the command` from the 20 runs" in text
     assert "20.00 CPU hours" in text
-    assert "Ours were made by the code of unknown (10 runs)." in text
+    assert "Ours were made by the code of unknown (10 runs). All runs are of one kind" in text
     text = text[text.index("## MuJoCo") :]
     assert row(text, "Ant-v5")[2:] == ["200.0 ± 28.3 (2)", "100.0 ± 14.1 (2)", "none", "none"]
     ours = row(text, "TRPO (sb3_trpo)")
@@ -30,6 +30,16 @@ def test_report_has_the_numbers_of_the_raw_files(tmp_path):
     assert "no seed has a run on every task: PPO (SB3), A2C (SB3)." in text
     improvement = text.split("probability of improvement |")[1]
     assert row(improvement, "TRPO (sb3_contrib)")[1] == "1.00 [1.00, 1.00]"
+
+
+def test_report_says_which_code_and_which_machines_made_the_runs(tmp_path):
+    for seed, cpu in enumerate("abb"):
+        versions = {"sb3_trpo_commit": "0123456789", "sb3_trpo_changed_since": seed == 2}
+        run = synthetic("trpo", "Ant-v5", seed, 1.0, machine={"cpu": cpu}, versions=versions)
+        save(tmp_path / "results", run)
+    text = " ".join(report(tmp_path).split())
+    assert "by the code of 0123456 (2 runs), 0123456 and changes (1 run)." in text
+    assert "several kinds of machines, a (1 run), b (2 runs), so that" in text
 
 
 def test_marks_are_met_or_missed_or_open_while_runs_are_missing(tmp_path):
@@ -204,6 +214,10 @@ def test_curves_are_running_means_weighted_by_episodes():
     values = smooth(x, y, episodes, grid=grid, window=2.0)
     # before the first episode nothing; the empty window at 4.5 lies on the line from 3 to 8
     np.testing.assert_allclose(values, [np.nan, 0.0, 3.0, 3.0 + 5.0 * 2.5 / 4.0, 8.0])
+    x, y, episodes = (
+        np.append(found, last) for found, last in ((x, 6.5), (y, np.nan), (episodes, 9))
+    )
+    np.testing.assert_array_equal(smooth(x, y, episodes, grid=grid, window=2.0), values)
 
 
 def test_paces_are_medians_on_one_machine():
@@ -251,6 +265,8 @@ def test_threshold_is_reached_when_the_last_twenty_episodes_are_above_it():
     assert first_step_above(lucky, 400.0) == 30  # a single episode is not enough
     assert first_step_above(lucky, 460.0) is None
     assert first_step_above(with_curve(run, [10], [500.0], [19]), 400.0) is None
+    broken = with_curve(run, [10, 20, 30], [500.0, None, 450.0], [10, 100, 10])
+    assert first_step_above(broken, 460.0) == 30  # an episode of no finite return is none
 
 
 def test_report_has_the_variants_beside_their_counterparts(tmp_path):
