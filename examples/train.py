@@ -4,6 +4,7 @@ Train TRPO on a gymnasium task, evaluate it, and say where everything lies.
     python examples/train.py --env HalfCheetah-v5 --steps 200000 --seed 0
 
 With --resume go on from the newest checkpoint, if there is one, to the --steps of its first start.
+Box actions get the setting for continuous control of docs/settings.md, others that for CartPole.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecNormalize
 
-from sb3_trpo import TRPO
+from sb3_trpo import TRPO, load_normalization
 from sb3_trpo.checkpoint import TrainingCheckpoint, learn_rest, newest_checkpoint, resume
 
 
@@ -61,21 +62,22 @@ def main() -> None:
     folder = options.out / f"{options.env}-seed{options.seed}"
     is_box = isinstance(gym.make(options.env).action_space, spaces.Box)
     n_envs, settings = continuous_settings() if is_box else discrete_settings()
+    checkpoints = folder / "checkpoints"
+    goes_on = options.resume and newest_checkpoint(checkpoints) is not None
     env = make_vec_env(
         options.env,
         n_envs=n_envs,
         seed=options.seed,
         monitor_dir=str(folder),  # episodes, for python -m sb3_trpo.report
-        monitor_kwargs={"override_existing": not options.resume},
+        monitor_kwargs={"override_existing": not goes_on},
     )
-    checkpoints = folder / "checkpoints"
     if not options.resume:  # no result of an earlier run stays beside those of this one
         shutil.rmtree(checkpoints, ignore_errors=True)
         (folder / "model.zip").unlink(missing_ok=True)
     saving = TrainingCheckpoint(5 * settings["n_steps"], checkpoints)  # every fifth update
-    if newest_checkpoint(checkpoints):
+    if goes_on:
         model = resume(checkpoints, env, device="cpu")
-        print(f"goes on from {model.num_timesteps} steps")
+        print(f"goes on from {model.num_timesteps} steps; its first start decides where it ends")
         learn_rest(model, callback=saving, progress_bar=True)
     else:
         # On CartPole-v1 moving statistics cost a third of the return in so short a run.
@@ -90,10 +92,10 @@ def main() -> None:
         model.learn(options.steps, callback=saving, progress_bar=True)
 
     model.save(folder / "model.zip")
-    env = model.get_env()
-    if isinstance(env, VecNormalize):
-        env.training, env.norm_reward = False, False
-    env.seed(options.seed + 10_000)  # episodes that training has not seen
+    # Episodes that training has not seen, in environments whose Monitors write no file.
+    env = make_vec_env(options.env, n_envs=n_envs, seed=options.seed + 10_000)
+    if is_box:
+        env = load_normalization(folder / "model.zip", env, training=False)
     mean, std = evaluate_policy(model, env, n_eval_episodes=10, deterministic=True)
     print(f"{options.env}, {model.num_timesteps} steps, 10 episodes: {mean:.1f} ± {std:.1f}")
     print(f"model:            {folder / 'model.zip'} (with VecNormalize's statistics, if any)")

@@ -36,7 +36,7 @@ def _variant(name: str) -> Any:
         if error.name is None or error.name.split(".")[0] != "sb3_contrib":
             raise
         raise ImportError(
-            f'{name} needs sb3_contrib, an extra: pip install "sb3_trpo[contrib]"'
+            f'{name} needs sb3_contrib, an extra: pip install ".[contrib]" in a clone of sb3_trpo'
         ) from error
 
 

@@ -71,7 +71,7 @@ class EnvPoolVecEnv(VecEnv):
             import envpool
         except ImportError as error:
             raise ImportError(
-                'EnvPoolVecEnv needs EnvPool: pip install "sb3_trpo[envpool]"'
+                'EnvPoolVecEnv needs EnvPool: pip install ".[envpool]" in a clone of sb3_trpo'
             ) from error
         known = envpool.list_all_envs()
         if self._task not in known:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from stable_baselines3.common.monitor import load_results
 
 from tests.commands import output_of
 
@@ -54,6 +55,15 @@ def test_runs_of_the_example_are_plotted(tmp_path):
     plot = [EXAMPLES / "plot_runs.py", "runs/CartPole-v1-seed0", "--out", "runs.png"]
     assert output_of(*plot, cwd=tmp_path).split() == ["runs.png"]
     assert (tmp_path / "runs.png").stat().st_size > 10_000
+
+
+def test_episodes_that_the_example_records_are_those_of_training(tmp_path):
+    first = ["--env", "CartPole-v1", "--steps", "600", "--resume"]  # nothing there to resume
+    printed = output_of(EXAMPLES / "train.py", *first, cwd=tmp_path)
+    assert "goes on" not in printed
+    assert "CartPole-v1, 1024 steps" in printed
+    recorded = load_results(str(tmp_path / "runs" / "CartPole-v1-seed0"))
+    assert 0 < recorded["l"].sum() <= 1024
 
 
 def test_every_example_is_run_or_says_why_not():

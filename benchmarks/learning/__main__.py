@@ -79,8 +79,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--only", type=_names(list(ALGORITHMS)), help=f"of {','.join(ALGORITHMS)}")
     run.add_argument("--suite", choices=list(SUITES), help="one suite of tasks")
     run.add_argument("--env", type=_names(TASKS), help="some tasks, separated by commas")
-    run.add_argument("--seeds", type=_seeds, help="some seeds, separated by commas")
-    run.add_argument("--jobs", type=_positive, default=2, help="runs at a time")
+    run.add_argument(
+        "--seeds",
+        type=_seeds,
+        help="seeds, separated by commas (default: all; of trials 0; of tuning runs 100 to 102)",
+    )
+    run.add_argument("--jobs", type=_positive, default=2, help="runs at a time (default: 2)")
     run.add_argument("--steps", type=_positive, help="a trial of this length, in another folder")
     run.add_argument("--label", type=_label, help="name of a tuning run: its folder")
     run.add_argument("--setting", type=_setting, help="JSON of the settings that --label changes")

@@ -141,7 +141,7 @@ def make_report(results: Path, experiments: Path, paces: Path, *, out: Path, com
     jobs = selection.reported_jobs(results, list(ALGORITHMS), TASKS, None)
     runs = selection.finished(jobs)
     if not runs:
-        raise ValueError(f"{results} holds no finished run")
+        raise ValueError(f"{results} holds no finished run of the tables' tasks and seeds")
     time_axis = TimeAxis.of(short_runs(paces))
     extra = beside.read(experiments)
     out.mkdir(parents=True, exist_ok=True)
@@ -157,7 +157,7 @@ def make_report(results: Path, experiments: Path, paces: Path, *, out: Path, com
     sections += beside.sections(runs, extra, time_axis.paces)
     (out / "results.csv").write_text(tables.results_csv(runs))
     (out / "report.md").write_text("\n".join(sections))
-    print(f"{len(runs)} runs: {out / 'report.md'}")
+    print(f"{len(runs) + len(extra.all_runs())} runs: {out / 'report.md'}")
 
 
 def _head(of_tables: Sequence[Run], others: Sequence[Run], command: str) -> str:

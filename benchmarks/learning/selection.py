@@ -133,7 +133,8 @@ def progress(jobs: Sequence[Job]) -> Progress:
     if others:
         files = "".join(f"\n  {path}" for path in others)
         raise ValueError(
-            f"runs made with other settings or seeds: delete them to redo them:{files}"
+            "runs made with other settings or seeds, or for other steps (trials are not reported): "
+            f"delete them to redo them:{files}"
         )
     return done
 

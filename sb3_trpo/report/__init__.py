@@ -10,7 +10,9 @@ try:
     import tensorboard  # type: ignore[import-untyped]  # noqa: F401
     import yaml  # noqa: F401
 except ImportError as error:
-    raise ImportError(f'sb3_trpo.report: {error}; pip install "sb3_trpo[report]"') from error
+    raise ImportError(
+        f'sb3_trpo.report: {error}; pip install ".[report]" in a clone of sb3_trpo'
+    ) from error
 
 from sb3_trpo.report.making import Report, make_report
 

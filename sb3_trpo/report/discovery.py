@@ -11,6 +11,10 @@ JOINT = "+"
 """Between folders of one run: rl_zoo3 puts TensorBoard's logs where it is told to, elsewhere."""
 
 
+WITHOUT_MEANING = "tensorboard"
+"""Name of a folder inside a run's own, in which SB3 counts the trainings."""
+
+
 @dataclass(frozen=True)
 class RunFiles:
     """
@@ -63,7 +67,7 @@ def find_runs(folders: Sequence[Path]) -> list[RunFiles]:
     for folder in folders:
         parts = [Path(part) for part in str(folder).split(JOINT)]
         if folder.is_dir():
-            found = _runs_in(folder, [], is_named=True)
+            found = _runs_in(folder, [])
         elif all(part.is_dir() for part in parts):
             found = _joined(parts)
         else:
@@ -86,7 +90,7 @@ def _joined(parts: Sequence[Path]) -> list[RunFiles]:
     return [_run(parts[0], files, [])] if files else []
 
 
-def _runs_in(folder: Path, inherited: Iterable[Path], *, is_named: bool = False) -> list[RunFiles]:
+def _runs_in(folder: Path, inherited: Iterable[Path]) -> list[RunFiles]:
     """
     Split a folder into runs.
 
@@ -100,7 +104,7 @@ def _runs_in(folder: Path, inherited: Iterable[Path], *, is_named: bool = False)
     for name in sorted(os.listdir(folder)):
         _sort_in(direct, folder / name)
     if _is_one_run(files, direct):
-        return [_run(folder if is_named else _innermost(folder), files, inherited)]
+        return [_run(_innermost(folder), files, inherited)]
     subfolders = [folder / name for name in sorted(os.listdir(folder)) if (folder / name).is_dir()]
     if direct.progress or direct.events:
         nested = [s for s in subfolders if (found := _beneath(s)).progress or found.events]
@@ -175,7 +179,7 @@ def _run(folder: Path, files: _Files, inherited: Iterable[Path]) -> RunFiles:
 
 def labels(folders: Sequence[Path]) -> list[str]:
     """
-    Name runs by as few of the last parts of their paths as tell them apart.
+    Name runs by as few of the last parts of their paths as tell them apart and say something.
 
     :param folders: of the runs, each once
     :return: a name each
@@ -183,7 +187,7 @@ def labels(folders: Sequence[Path]) -> list[str]:
     parts = [folder.resolve().parts for folder in folders]
     names = []
     for own in parts:
-        length = 1
+        length = 3 if own[-2:-1] == (WITHOUT_MEANING,) else 1  # "TRPO_1" is every run's
         while length < len(own) and sum(p[-length:] == own[-length:] for p in parts) > 1:
             length += 1
         name = "/".join(own[-length:])

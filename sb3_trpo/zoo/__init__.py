@@ -9,7 +9,9 @@ since it reads the names of the others before it imports the package.
 try:
     import rl_zoo3
 except ImportError as error:
-    raise ImportError('sb3_trpo.zoo needs rl_zoo3: pip install "sb3_trpo[zoo]"') from error
+    raise ImportError(
+        'sb3_trpo.zoo needs rl_zoo3: pip install ".[zoo]" in a clone of sb3_trpo'
+    ) from error
 from rl_zoo3.hyperparams_opt import HYPERPARAMS_CONVERTER, HYPERPARAMS_SAMPLER
 from stable_baselines3.common.base_class import BaseAlgorithm
 

@@ -24,7 +24,7 @@ def run(*arguments, folder):
 def test_folder_of_the_example(tmp_path):
     command = [ROOT / "examples" / "train.py", "--env", "CartPole-v1", "--steps", "2000"]
     run(*command, folder=tmp_path)
-    (once,) = read_runs([tmp_path / "runs" / "CartPole-v1-seed0"])
+    (once,) = read_runs([tmp_path / "runs"])
     assert once.name == "CartPole-v1-seed0"
     assert once.algorithm == "TRPO"
     assert once.hyperparameters["n_steps"] == "64"
@@ -33,7 +33,8 @@ def test_folder_of_the_example(tmp_path):
     assert 'id="kl_utilization"' in page_of(Drawing([once]), "")
     run(*command, folder=tmp_path)
     first, second = read_runs([tmp_path / "runs"])
-    assert (first.name, second.name) == ("TRPO_1", "TRPO_2")
+    names = [f"CartPole-v1-seed0/tensorboard/TRPO_{number}" for number in (1, 2)]
+    assert [first.name, second.name] == names
     assert not first.hyperparameters
     assert second.hyperparameters == once.hyperparameters
 

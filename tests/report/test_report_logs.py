@@ -175,10 +175,11 @@ def test_names_are_as_short_as_tells_them_apart(runs, tmp_path):
 def test_second_run_in_a_folder_is_told_apart_and_gets_the_model(runs, tmp_path):
     """What examples/train.py leaves when it is run twice."""
     for number in (1, 2):
-        copied(runs["trpo"], tmp_path / "tensorboard" / f"TRPO_{number}", "*tfevents*")
-    copied(runs["trpo"], tmp_path, "model.zip", "*monitor.csv")
+        copied(runs["trpo"], tmp_path / "walker" / "tensorboard" / f"TRPO_{number}", "*tfevents*")
+    copied(runs["trpo"], tmp_path / "walker", "model.zip", "*monitor.csv")
     first, second = read_runs([tmp_path])
-    assert (first.name, second.name) == ("TRPO_1", "TRPO_2")
+    names = [f"walker/tensorboard/TRPO_{number}" for number in (1, 2)]
+    assert [first.name, second.name] == names
     assert first.hyperparameters == {}
     assert second.hyperparameters["n_steps"] == "64"
     assert first.episodes is None
@@ -192,6 +193,11 @@ def test_logs_of_one_run_may_lie_in_subfolders(runs, tmp_path):
     run = only(tmp_path)
     assert run.sources == "progress.csv, 1 event file, 2 monitor files"
     assert run.name == tmp_path.name
+
+
+def test_a_run_that_is_alone_in_the_folder_given_has_its_own_name(runs, tmp_path):
+    copied(runs["trpo"], tmp_path / "walker", "model.zip", "*monitor.csv", "*tfevents*")
+    assert only(tmp_path).name == "walker"
 
 
 def test_environments_with_a_folder_each_belong_to_the_log_above(runs, tmp_path):

@@ -226,4 +226,4 @@ def test_package_does_not_import_the_report_and_a_missing_extra_is_named():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "ImportError: sb3_trpo.report: " in done.stderr
-    assert 'pip install "sb3_trpo[report]"' in done.stderr
+    assert 'pip install ".[report]" in a clone of sb3_trpo' in done.stderr
