@@ -156,12 +156,12 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
+    from benchmarks.learning import idle  # it simulates
     from benchmarks.learning.report import make_report  # matplotlib is for the report alone
 
     command = shlex.join(["python", "-m", "benchmarks.learning", *sys.argv[1:]])
-    make_report(
-        options.results, options.experiments, options.paces, out=options.out, command=command
-    )
+    folders = options.results, options.experiments, options.paces
+    make_report(*folders, idle=idle.read(idle.RETURNS), out=options.out, command=command)
     return 0
 
 

@@ -1,7 +1,7 @@
 """The report's sections on our runs beside the tables."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from benchmarks.learning.experiments import (
     EQUAL_TIME,
     FRESH,
     OWN,
+    OWN_FRESH,
     SEEDS,
     VARIANTS,
     jobs,
@@ -39,7 +40,7 @@ OWN_TEXT = f"""## With a setting of their own
 
 On these tasks, on which our setting fails on some seeds of the table, one setting for all costs
 much. {ALGORITHMS[OURS]} with changes found on tuning seeds, on the seeds of the table (`{COMMAND}
-{OWN}`)."""
+{OWN}`), which these tasks were chosen by, and on others (`{OWN_FRESH}`)."""
 
 EQUAL_TIME_TEXT = f"""## As long as PPO takes
 
@@ -74,6 +75,7 @@ class Beside:
 
     :param fresh: on seeds that no choice was made on
     :param own: with settings of their own for single tasks
+    :param own_fresh: the same on seeds that no choice was made on
     :param longer: as long as PPO takes
     :param variants: with one part changed, by name of ``VARIANTS``
     :param defaults: with the constructor's defaults, by name of ``CHANGES``
@@ -81,6 +83,7 @@ class Beside:
 
     fresh: list[Run]
     own: list[Run]
+    own_fresh: list[Run]
     longer: list[Run]
     variants: dict[str, list[Run]]
     defaults: dict[str, list[Run]]
@@ -88,7 +91,7 @@ class Beside:
     def all_runs(self) -> list[Run]:
         """Return them all."""
         by_name = itertools.chain(*self.variants.values(), *self.defaults.values())
-        return [*self.fresh, *self.own, *self.longer, *by_name]
+        return [*self.fresh, *self.own, *self.own_fresh, *self.longer, *by_name]
 
 
 def read(folder: Path) -> Beside:
@@ -99,13 +102,14 @@ def read(folder: Path) -> Beside:
     :return: the runs
     :raises ValueError: one was made with other settings than today's
     """
-    fresh, own, longer, changed, of_defaults = (
+    fresh, own, own_fresh, longer, changed, of_defaults = (
         jobs(name, folder, [*SUITES["mujoco"], *SUITES["classic"]], None)
-        for name in (FRESH, OWN, EQUAL_TIME, ABLATION, DEFAULTS)
+        for name in (FRESH, OWN, OWN_FRESH, EQUAL_TIME, ABLATION, DEFAULTS)
     )
     return Beside(
         finished(fresh),
         finished(own),
+        finished(own_fresh),
         finished(longer),
         _by_folder(changed, VARIANTS),
         _by_folder(of_defaults, CHANGES),
@@ -120,13 +124,16 @@ def _by_folder(of_experiment: Sequence[Job], names: Iterable[str]) -> dict[str, 
     }
 
 
-def sections(runs: Sequence[Run], extra: Beside, paces: Paces) -> list[str]:
+def sections(
+    runs: Sequence[Run], extra: Beside, paces: Paces, idle: Mapping[str, float]
+) -> list[str]:
     """
     Write the sections there are runs for.
 
     :param runs: finished runs of the tables
     :param extra: those beside them
     :param paces: that turn steps into time
+    :param idle: mean return of an agent that never acts, by MuJoCo task
     :return: pieces of Markdown
     """
     others = [run for run in runs if run.algorithm != OURS]
@@ -134,8 +141,12 @@ def sections(runs: Sequence[Run], extra: Beside, paces: Paces) -> list[str]:
     variants = {"our setting": ours, **{VARIANTS[name]: of for name, of in extra.variants.items()}}
     defaults = {CHANGES_IN_WORDS[name]: of for name, of in extra.defaults.items()}
     found = [
-        (FRESH_TEXT, extra.fresh, lambda: marks_table([*extra.fresh, *others], [])),
-        (OWN_TEXT, extra.own, lambda: beside_tables.own_settings(runs, extra.own)),
+        (FRESH_TEXT, extra.fresh, lambda: marks_table([*extra.fresh, *others], [], idle)),
+        (
+            OWN_TEXT,
+            extra.own,
+            lambda: beside_tables.own_settings(runs, extra.own, extra.own_fresh),
+        ),
         (EQUAL_TIME_TEXT, extra.longer, lambda: _equal_time(runs, extra.longer, paces)),
         (
             ABLATION_TEXT,

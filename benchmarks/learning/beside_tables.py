@@ -13,21 +13,23 @@ from benchmarks.learning.store import Run
 from benchmarks.learning.suites import ALGORITHMS, CONTESTANTS, OURS
 
 
-def own_settings(runs: Sequence[Run], own: Sequence[Run]) -> str:
+def own_settings(runs: Sequence[Run], own: Sequence[Run], own_fresh: Sequence[Run]) -> str:
     """
     Return our runs with settings of their own beside all algorithms' of the table.
 
     :param runs: finished runs of the table
     :param own: our runs with settings of their own
+    :param own_fresh: the same on other seeds
     :return: Markdown, a row per task
     """
     rows = []
     for task in dict.fromkeys(run.environment for run in own):
-        columns = [scores(own, OURS, task)]
+        columns = [scores(side, OURS, task) for side in (own, own_fresh)]
         columns += [scores(runs, algorithm, task) for algorithm in CONTESTANTS["mujoco"]]
         rows.append([task, OWN_IN_WORDS[task], *(score_cell(of.values()) for of in columns)])
     names = [ALGORITHMS[name] for name in CONTESTANTS["mujoco"]]
-    return table(["task", "change", f"{names[0]}, changed", *names], rows)
+    changed = f"{names[0]}, changed"
+    return table(["task", "change", changed, f"{changed}, other seeds", *names], rows)
 
 
 def equal_time(runs: Sequence[Run], longer: Sequence[Run], paces: Paces) -> str:

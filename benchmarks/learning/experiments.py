@@ -21,10 +21,12 @@ from benchmarks.learning.selection import Job, job
 from benchmarks.learning.suites import ABLATION_TASKS, ACTION_DIMENSIONS, OURS, SUITES
 
 FRESH, OWN, EQUAL_TIME = "fresh_seeds", "own_settings", "equal_time"
+OWN_FRESH = "own_settings_fresh_seeds"
 ABLATION, DEFAULTS = "ablation", "defaults"
 SEEDS = {
     FRESH: (5, 6, 7, 8, 9),
     OWN: (0, 1, 2, 3, 4),
+    OWN_FRESH: (5, 6, 7, 8, 9),
     EQUAL_TIME: (0, 1, 2),
     ABLATION: (0, 1, 2),
     DEFAULTS: (100, 101, 102),
@@ -139,8 +141,8 @@ def _of_task(name: str, task: str) -> Iterator[tuple[Path, Configuration]]:
     """Give an experiment's settings on a task, each with its folder."""
     if name == FRESH and task in SUITES["mujoco"]:
         yield Path(FRESH), configuration(OURS, task)
-    if name == OWN and task in OWN_SETTINGS:
-        yield Path(OWN), configuration(OURS, task).changed(OWN_SETTINGS[task])
+    if name in (OWN, OWN_FRESH) and task in OWN_SETTINGS:
+        yield Path(name), configuration(OURS, task).changed(OWN_SETTINGS[task])
     if name == EQUAL_TIME and task in EQUAL_TIME_STEPS:
         yield Path(EQUAL_TIME), _longer(configuration(OURS, task))
     if name == ABLATION and task in ABLATION_TASKS:

@@ -1,6 +1,6 @@
 """What the project asks of our scores, and whether they have it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
 from benchmarks.learning.aggregates import (
@@ -38,15 +38,25 @@ Row = tuple[str, str, str, bool | None]
 VERDICTS = {True: "met", False: "**missed**", None: "open"}
 
 
-def marks_table(runs: Sequence[Run], longer: Sequence[Run]) -> str:
+def marks_table(runs: Sequence[Run], longer: Sequence[Run], idle: Mapping[str, float]) -> str:
     """
     Hold our scores against the marks.
 
     :param runs: finished runs of the table
     :param longer: our runs that last as long as PPO's
-    :return: Markdown, a row per mark that there are runs for
+    :param idle: mean return of an agent that never acts, by MuJoCo task; may be empty
+    :return: Markdown, a row per mark that there are runs for; those of the aggregates once more
+        without the tasks on which the reference ends below that agent
     """
-    rows = [*_returns(runs), *_aggregates(runs), *_equal_time(runs, longer)]
+    tasks = list(SUITES["mujoco"])
+    rows = [*_returns(runs), *_aggregates(runs, tasks)]
+    failed = [task for task in tasks if _reference_fails(runs, task, idle)]
+    if failed:
+        rows += [
+            (f"{what}, without {' and '.join(failed)}", *rest)
+            for what, *rest in _aggregates(runs, [task for task in tasks if task not in failed])
+        ]
+    rows += _equal_time(runs, longer)
     cells = [(what, mark, ours, VERDICTS[met]) for what, mark, ours, met in rows]
     return table(["what", "mark", "ours", ""], cells)
 
@@ -59,8 +69,12 @@ def _returns(runs: Sequence[Run]) -> Iterator[Row]:
             yield task, signed(f"≥ {mark:g}"), score_cell(ours), met
 
 
-def _aggregates(runs: Sequence[Run]) -> Iterator[Row]:
-    tasks = list(SUITES["mujoco"])
+def _reference_fails(runs: Sequence[Run], task: str, idle: Mapping[str, float]) -> bool:
+    found = scores(runs, REFERENCE, task).values()
+    return bool(found) and task in idle and fmean(found) < idle[task]
+
+
+def _aggregates(runs: Sequence[Run], tasks: Sequence[str]) -> Iterator[Row]:
     ours, theirs = (complete_scores(runs, name, tasks) for name in (OURS, REFERENCE))
     if not (len(ours) and len(theirs) and (theirs.mean(axis=0) > 0).all()):
         return

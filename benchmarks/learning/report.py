@@ -1,7 +1,7 @@
 """Tables and pictures from the raw files alone."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,13 +126,22 @@ class TimeAxis:
         return cls(seconds_per_step(short), text)
 
 
-def make_report(results: Path, experiments: Path, paces: Path, *, out: Path, command: str) -> None:
+def make_report(
+    results: Path,
+    experiments: Path,
+    paces: Path,
+    *,
+    idle: Mapping[str, float],
+    out: Path,
+    command: str,
+) -> None:
     """
     Write ``results.csv``, ``report.md`` and the learning curves.
 
     :param results: folder of the finished runs; any number of them may be missing
     :param experiments: folder of the runs beside the table, likewise
     :param paces: folder of short runs that tell how long a step takes, likewise
+    :param idle: mean return of an agent that never acts, by MuJoCo task; may be empty
     :param out: folder to write to
     :param command: what made the report
     :raises ValueError: there is no finished run; one, or a short run, was made with other settings
@@ -148,13 +157,13 @@ def make_report(results: Path, experiments: Path, paces: Path, *, out: Path, com
     sections = [
         _head(runs, extra.all_runs(), command),
         MARKS,
-        marks_table(runs, extra.longer),
+        marks_table(runs, extra.longer, idle),
         "",
     ]
     for suite, tasks in SUITES.items():
         of_suite = [run for run in runs if run.environment in tasks]
-        sections.append(_section(suite, of_suite, time_axis, out))
-    sections += beside.sections(runs, extra, time_axis.paces)
+        sections.append(_section(suite, of_suite, idle, time_axis, out))
+    sections += beside.sections(runs, extra, time_axis.paces, idle)
     (out / "results.csv").write_text(tables.results_csv(runs))
     (out / "report.md").write_text("\n".join(sections))
     print(f"{len(runs) + len(extra.all_runs())} runs: {out / 'report.md'}")
@@ -201,13 +210,16 @@ def _log_stds() -> str:
     return ", ".join(f"{value} ({', '.join(tasks)})" for value, tasks in by_value.items())
 
 
-def _section(suite: str, runs: Sequence[Run], time_axis: TimeAxis, out: Path) -> str:
+def _section(
+    suite: str, runs: Sequence[Run], idle: Mapping[str, float], time_axis: TimeAxis, out: Path
+) -> str:
     title = f"## {TITLES[suite]}\n"
     if not runs:
         return f"{title}\nNo runs yet.\n"
     tasks, algorithms = list(SUITES[suite]), CONTESTANTS[suite]
     parts = [title, tables.scores_table(runs, tasks, algorithms), ""]
     if suite == "mujoco":
+        parts += [tables.beside_idle(runs, idle), ""] if idle else []
         parts += [
             "### Over all tasks\n",
             AGGREGATES,

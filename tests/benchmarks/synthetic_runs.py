@@ -45,9 +45,9 @@ def save(folder, *runs):
         store.write(store.path_of(folder, run.algorithm, run.environment, run.seed), run)
 
 
-def report(tmp_path, name="report"):
+def report(tmp_path, name="report", idle=None):
     folders = (tmp_path / folder for folder in ("results", "experiments", "paces"))
-    make_report(*folders, out=tmp_path / name, command="the command")
+    make_report(*folders, idle=idle or {}, out=tmp_path / name, command="the command")
     return (tmp_path / name / "report.md").read_text()
 
 

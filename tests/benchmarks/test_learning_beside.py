@@ -33,15 +33,16 @@ def test_fresh_seeds_are_held_against_the_marks_by_themselves(tmp_path):
 
 def test_settings_of_their_own_stand_beside_the_table(tmp_path):
     save(tmp_path / "results", *full_mujoco("trpo", 2.0), synthetic("ppo", "Hopper-v5", 0, 7.0))
-    for job in experiments.jobs(experiments.OWN, tmp_path / "experiments", MUJOCO, [3]):
-        as_json = job.configuration.as_json()
-        run = synthetic("trpo", job.configuration.environment, 3, 9.0, configuration=as_json)
-        store.write(job.path, run)
+    for name, seed, score in ((experiments.OWN, 3, 9.0), (experiments.OWN_FRESH, 5, 8.0)):
+        for job in experiments.jobs(name, tmp_path / "experiments", MUJOCO, [seed]):
+            task, as_json = job.configuration.environment, job.configuration.as_json()
+            store.write(job.path, synthetic("trpo", task, seed, score, configuration=as_json))
     text = report(tmp_path).split("## With a setting of their own")[1]
     assert row(text, "Hopper-v5")[1:] == [
         *(
             experiments.OWN_IN_WORDS["Hopper-v5"],
             "9.0 (1)",
+            "8.0 (1)",
             "200.0 ± 28.3 (2)",
             "none",
             "7.0 (1)",

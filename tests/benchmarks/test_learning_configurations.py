@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from benchmarks.learning import idle
 from benchmarks.learning.configuration import Configuration
 from benchmarks.learning.configurations import FIRST_NOISE, SETTINGS, configuration
 from benchmarks.learning.models import build_model
@@ -145,3 +146,9 @@ def test_some_actions_are_invalid_and_the_wanted_one_is_not(task):
     wanted = env.unwrapped.state
     _, reward, *_ = env.step(wanted)
     assert reward == 1
+
+
+def test_idle_agent_gets_what_is_committed_of_it():
+    committed = json.loads((ROOT / idle.RETURNS).read_text())
+    assert committed.keys() == SUITES["mujoco"].keys()
+    assert idle.returns("Hopper-v5") == pytest.approx(committed["Hopper-v5"])

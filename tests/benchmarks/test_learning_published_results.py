@@ -5,7 +5,7 @@ import re
 import statistics
 from pathlib import Path
 
-from benchmarks.learning import pace, store
+from benchmarks.learning import idle, pace, store
 from benchmarks.learning.__main__ import EXPERIMENTS, PACES, REPORT, RESULTS
 from benchmarks.learning.experiments import EQUAL_TIME_STEPS
 from benchmarks.learning.report import make_report
@@ -23,6 +23,7 @@ def test_equal_time_is_that_of_the_measured_paces():
 def test_report_is_made_from_the_committed_runs(tmp_path):
     make_report(
         *(RESULTS, EXPERIMENTS, PACES),
+        idle=idle.read(idle.RETURNS),
         out=tmp_path,
         command="python -m benchmarks.learning report",
     )
@@ -61,7 +62,7 @@ def test_settings_page_quotes_the_report():
     for task in ("Hopper", "Swimmer"):
         changed, ours = (
             " ± ".join(f"{float(part):.0f}" for part in cell.split(" (")[0].split(" ± "))
-            for cell in cells(own_settings, f"| {task}-v5 |")[2:4]
+            for cell in cells(own_settings, f"| {task}-v5 |")[2::2][:2]
         )
         assert changed in page
         assert ours in page

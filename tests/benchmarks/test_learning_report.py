@@ -100,6 +100,32 @@ def test_aggregate_above_its_mark_is_missed_if_its_interval_is_not(tmp_path):
     assert cells[3] == "**missed**"
 
 
+def test_scores_below_those_of_an_agent_that_never_acts_are_named(tmp_path):
+    save(tmp_path / "results", synthetic("trpo", "Ant-v5", 0, 9.0))
+    save(tmp_path / "results", *(synthetic("ppo", "Ant-v5", n, 10.5 - n) for n in range(2)))
+    text = report(tmp_path, idle={"Ant-v5": 9.5, "Hopper-v5": -3.0})
+    assert "gets 10 on Ant-v5, −3 on Hopper-v5. Below it end: TRPO (sb3_trpo) on Ant-v5; a" in text
+    assert "Below it" not in report(tmp_path, idle={"Ant-v5": 9.0})
+    assert "never acts" not in report(tmp_path)
+
+
+def test_aggregates_are_held_against_their_marks_without_what_the_reference_fails_on(tmp_path):
+    theirs = full_mujoco("contrib_trpo", 1.0, n_seeds=5)
+    ours = [
+        synthetic("trpo", task, seed, 500.0 if task == "Ant-v5" else 100.0)
+        for task in MUJOCO
+        for seed in range(5)
+    ]
+    save(tmp_path / "results", *theirs, *ours)
+    what = "mean of the ratios over TRPO (sb3_contrib)"
+    text = report(tmp_path, idle={"Ant-v5": 98.1, "Hopper-v5": 97.9})
+    assert row(text, what)[2].startswith("1.84 [")  # (4 + 5) / 5 of 98 by 100
+    assert row(text, what)[3] == "met"
+    assert row(text, f"{what}, without Ant-v5")[2].startswith("1.02 [")
+    assert row(text, f"{what}, without Ant-v5")[3] == "**missed**"
+    assert "without Ant" not in report(tmp_path, idle={"Ant-v5": 97.9})
+
+
 def test_updates_are_medians_over_all_seeds(tmp_path):
     columns = {name: [1.0] for name in FIGURES}
     for seed, (kl, skipped) in enumerate([([0.9, None, 0.96], 1), ([0.98], 2)]):
