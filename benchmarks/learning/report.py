@@ -69,7 +69,8 @@ MARKS = """## What was asked, and what there is
 
 The marks are the project's own, named with others' published scores in view. Ant's is far below
 these: Ant-v5 observes contact forces, which earlier versions left out or had as zeros. Steps are
-those of the tables, rounded up to whole rollouts. "Open": runs are missing.
+those of the tables, rounded up to whole rollouts. "In PPO's time" is so at the paces of one
+machine; the section "As long as PPO takes" has what the runs took. "Open": runs are missing.
 """
 
 AGGREGATES = f"""Scores divided by the mean score of {ALGORITHMS[REFERENCE]} on the same task, of
@@ -85,8 +86,8 @@ no meaningful ratios."""
 STEPS_TO_THRESHOLD = """Training steps until the last 20 episodes had the mean return of the
 threshold: median over seeds, and how many seeds got there."""
 
-CURVES = """Training return (raw, the policy still exploring), a running mean over {window:.0%} of a
-run; line: mean over seeds, band: lowest to highest seed."""
+CURVES = """In the pictures: training return (raw, the policy still exploring), a running mean over
+{window:.0%} of a run; line: mean over seeds, band: lowest to highest seed."""
 
 TIME_AXIS = """Time is steps at the median pace of short runs; those of all algorithms were made in
 turn on one machine ({cpu}; `python -m benchmarks.learning run --steps 10240 --seeds 0,1,2 --jobs 1
@@ -95,8 +96,9 @@ longest less the shortest; median over algorithms and tasks)."""
 
 NO_TIME_AXIS = """No picture over time: no paces are measured (`benchmarks/learning/pace.py`)."""
 
-UPDATES = """The updates behind these runs: medians over all of them of the realised KL divided by δ
-and of the steps of the line search, and how many were skipped since their data were not finite."""
+UPDATES = """Of the updates behind our runs the tables have medians over all of the realised KL
+divided by δ and of the steps of the line search, and how many were skipped since their data were
+not finite."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,8 @@ def make_report(
     out.mkdir(parents=True, exist_ok=True)
     sections = [
         _head(runs, extra.all_runs(), command),
+        "\n\n".join([CURVES.format(window=figures.WINDOW), time_axis.text, UPDATES]),
+        "",
         MARKS,
         marks_table(runs, extra.longer, idle),
         "",
@@ -232,13 +236,13 @@ def _section(
     else:
         parts += [NO_AGGREGATES, ""]
     if any(run.updates for run in runs):
-        parts += [f"### Updates of {ALGORITHMS[algorithms[0]]}\n", UPDATES, ""]
+        parts += [f"### Updates of {ALGORITHMS[algorithms[0]]}\n"]
         parts += [tables.updates(runs, tasks), ""]
     return "\n".join([*parts, *_curves(suite, runs, time_axis, out)])
 
 
 def _curves(suite: str, runs: Sequence[Run], time_axis: TimeAxis, out: Path) -> list[str]:
-    parts = ["### Learning curves\n", CURVES.format(window=figures.WINDOW), time_axis.text, ""]
+    parts = ["### Learning curves\n"]
     axes = {"steps": figures.OVER_STEPS}
     if time_axis.paces:
         axes["time"] = TIME[suite]
