@@ -41,6 +41,7 @@ def test_readme_quotes_the_report():
     ours, ppo = (without_ant[column].strip() for column in (1, 3))
     said = f"without it the mean of the ratios is {ours}, PPO's {ppo}."
     assert said in section[1]
+    assert f"never acts ({idle.read(idle.RETURNS)['Ant-v5']:.0f})" in section[1]
 
 
 def test_settings_page_quotes_the_report():
