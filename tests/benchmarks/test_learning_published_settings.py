@@ -75,7 +75,9 @@ def test_peer_runs_with_its_published_setting(algorithm, task):
 OUR_FILES = Path(sb3_trpo.__file__).parent / "zoo" / "hyperparams"
 OURS = OUR_FILES / "trpo.yml"
 # The comment above an entry says how many seeds stand behind it.
-BENCHMARKED = re.findall(r"^# five seeds.*\n(?:#.*\n)?(\S+?):", OURS.read_text(), flags=re.MULTILINE)
+BENCHMARKED = re.findall(
+    r"^# five seeds.*\n(?:#.*\n)?(\S+?):", OURS.read_text(), flags=re.MULTILINE
+)
 
 
 def test_tasks_of_the_benchmark_have_entries_of_five_seeds():
