@@ -1,3 +1,5 @@
+import inspect
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from benchmarks.learning.configurations import configuration
 from benchmarks.learning.models import constructor_defaults
 from benchmarks.learning.schedules import linear
 from benchmarks.learning.suites import ABLATION_TASKS, SUITES, TASKS
+from sb3_trpo import TRPO
 from tests.benchmarks.synthetic_runs import MUJOCO, full_mujoco, on, report, row, save, synthetic
 
 
@@ -70,7 +73,7 @@ def test_longer_runs_stand_beside_ppos_of_the_table(tmp_path):
     longer = synthetic("trpo", "Hopper-v5", 0, 450.0, steps=6000, configuration=settings)
     store.write(job.path, longer)
     text = report(tmp_path)
-    text = text[text.index("As long as PPO") :]
+    text = text[text.index("## As long as PPO") :]
     assert row(text, "Hopper-v5")[1:] == [
         *("450.0 (1)", "6,000", "2.0"),
         *("100.0 ± 100.0 (3)", "1,000", "3.3"),
@@ -149,6 +152,11 @@ def test_each_change_of_the_defaults_changes_one_argument_of_theirs(tmp_path):
         assert len({name for name, _ in changed}) == (0 if is_first else 1)
         assert settings.n_envs == 1
         assert (settings.normalize is None) == (settings.environment in SUITES["classic"])
+
+
+def test_constructor_has_the_defaults_that_changes_were_compared_with():
+    parameters = inspect.signature(TRPO).parameters
+    assert {name: parameters[name].default for name in STARTING_POINT} == STARTING_POINT
 
 
 def test_changes_of_the_defaults_are_divided_by_the_first_row_on_mujoco_alone(tmp_path):
