@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.learning import idle, pace, store
 from benchmarks.learning.__main__ import EXPERIMENTS, PACES, REPORT, RESULTS
+from benchmarks.learning.changed_defaults import CHANGES
 from benchmarks.learning.experiments import EQUAL_TIME_STEPS
 from benchmarks.learning.report import make_report
 from benchmarks.learning.suites import SUITES
@@ -72,6 +73,18 @@ def test_settings_page_quotes_the_report():
         r.evaluation["mean"] for r in runs if (r.algorithm, r.environment) == ("trpo", "Swimmer-v5")
     ]
     assert f"a lottery between {min(swimmers):.0f} and {max(swimmers):.0f}" in page
+
+
+def test_no_change_of_the_defaults_is_better_beyond_chance_as_the_settings_page_says():
+    page = " ".join((ROOT / "docs" / "settings.md").read_text().split())
+    table = (REPORT / "report.md").read_text().partition("## The constructor's defaults")[2]
+    rows = [line for line in table.splitlines() if line.startswith("| `")]
+    assert len(rows) == len(CHANGES)
+    found = [re.search(r"\| (\S+) \[(\S+), (\S+)\] \|$", line).groups() for line in rows[1:]]
+    for _, low, high in found:
+        assert float(low) <= 1.0 <= float(high)
+    means = [float(mean) for mean, *_ in found]
+    assert f"between {min(means):.2f} and {max(means):.2f}, and every interval holds 1" in page
 
 
 def test_settings_page_says_how_much_cheaper_a_step_is_than_the_peers():
