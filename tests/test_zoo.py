@@ -12,6 +12,10 @@ import rl_zoo3
 import yaml
 from rl_zoo3.exp_manager import ExperimentManager
 
+from benchmarks.learning.configurations import configuration
+from benchmarks.learning.experiments import OWN_IN_ZOO, OWN_SETTINGS
+from benchmarks.learning.models import build_model
+from benchmarks.learning.suites import SUITES
 from sb3_trpo import TRPO, MaskableTRPO, RecurrentTRPO
 from sb3_trpo.zoo import ALGORITHMS
 from sb3_trpo.zoo.__main__ import HYPERPARAMETERS, with_our_hyperparameters
@@ -174,6 +178,20 @@ def test_numbers_in_our_files_are_numbers(algorithm, name, entry):
             with pytest.raises(ValueError, match="could not convert"):
                 float(value)
             assert key in ("policy", "learning_rate", "policy_kwargs"), (algorithm, name)
+
+
+@pytest.mark.parametrize("task", SUITES["mujoco"])
+def test_our_entries_for_mujoco_are_what_the_benchmark_ran(task, tmp_path):
+    entry = dict(entries(HYPERPARAMETERS / "trpo.yml"))[task]
+    own = OWN_SETTINGS[task] if task in OWN_IN_ZOO else {}
+    ours = configuration("trpo", task).changed(own)
+    assert entry["n_envs"] == ours.n_envs
+    models = built("trpo", entry, task, tmp_path), build_model(ours, seed=0)
+    for name in ours.settings:
+        values = [getattr(model, name) for model in models]
+        if callable(values[0]):
+            values = [[schedule(progress) for progress in (1, 0.5, 0)] for schedule in values]
+        assert values[0] == values[1], name
 
 
 PYTHON_FILE = """

@@ -51,7 +51,7 @@ Ours steps four environments in turn, {ALGORITHMS["ppo"]} one, on Swimmer-v5 fou
 are."""
 
 BY_MACHINE_TEXT = """On another machine the same steps take another share of PPO's time. CPU minutes
-of the runs themselves (means, and how many there are), each of which ran beside others:"""
+of the runs themselves (means, and how many there are), which need not have run alone:"""
 
 ABLATION_TEXT = f"""## One part changed at a time
 

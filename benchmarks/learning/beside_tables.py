@@ -101,8 +101,7 @@ def one_changed(
     found = []
     for what, runs in rows.items():
         cells = [score_cell(scores(runs, OURS, task).values()) for task in tasks]
-        ratio = _mean_ratio(runs, base, ratio_tasks)
-        found.append([what, *cells, ratio])
+        found.append([what, *cells, _mean_ratio(runs, base, ratio_tasks)])
     return table(["what", *tasks, "mean of ratios"], found)
 
 

@@ -43,6 +43,8 @@ OWN_SETTINGS: dict[str, dict[str, Any]] = {
     "Swimmer-v5": {"noise_correlation": linear(0.8)},
 }
 """What is changed in our setting, by task; found on tuning seeds."""
+OWN_IN_ZOO = ("Hopper-v5",)
+"""Whose own setting is in our file for rl_zoo3, which has no word for Swimmer's schedule."""
 OWN_IN_WORDS = {
     "Hopper-v5": "γ 0.995, a first standard deviation of 0.61 (`log_std_init=-0.5`)",
     "Swimmer-v5": "`noise_correlation` falling from 0.8 to 0",

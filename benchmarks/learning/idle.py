@@ -7,9 +7,11 @@ What an agent gets that never acts: a return above it is what was learned.
 import json
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
-import gymnasium as gym
 import numpy as np
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
 
 from benchmarks.learning.single_run import EVALUATION_EPISODES, EVALUATION_SEED_OFFSET
 from benchmarks.learning.suites import SUITES
@@ -17,24 +19,33 @@ from benchmarks.learning.suites import SUITES
 RETURNS = Path("benchmarks", "learning", "idle.json")
 
 
+class Idle:
+    """
+    A policy whose every action is zero.
+
+    :param shape: of an action
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    def predict(self, observation: np.ndarray, state: Any = None, **_: Any) -> tuple[Any, Any]:
+        """Return a zero action per observation, and the state as it was."""
+        return np.zeros((len(observation), *self.shape), dtype=np.float32), state
+
+
 def returns(task: str) -> list[float]:
     """
-    Run episodes in which every action is zero.
+    Evaluate as the benchmark's policies are.
 
     :param task: id of a task with Box actions
     :return: raw returns of as many episodes as a score is the mean of
     """
-    env = gym.make(task)
-    found = []
-    for episode in range(EVALUATION_EPISODES):
-        env.reset(seed=EVALUATION_SEED_OFFSET + episode)
-        total, is_over = 0.0, False
-        while not is_over:
-            _, reward, terminated, truncated, _ = env.step(np.zeros(env.action_space.shape))
-            total, is_over = total + float(reward), terminated or truncated
-        found.append(round(total, 3))
+    env = make_vec_env(task, seed=EVALUATION_SEED_OFFSET)
+    idle = Idle(env.action_space.shape)
+    found, _ = evaluate_policy(idle, env, EVALUATION_EPISODES, return_episode_rewards=True)
     env.close()
-    return found
+    return [round(value, 3) for value in found]
 
 
 def read(path: Path) -> dict[str, float]:

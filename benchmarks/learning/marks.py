@@ -50,7 +50,7 @@ def marks_table(runs: Sequence[Run], longer: Sequence[Run], idle: Mapping[str, f
     """
     tasks = list(SUITES["mujoco"])
     rows = [*_returns(runs), *_aggregates(runs, tasks)]
-    failed = [task for task in tasks if _reference_fails(runs, task, idle)]
+    failed = [task for algorithm, task in _below(runs, idle) if algorithm == REFERENCE]
     if failed:
         rows += [
             (f"{what}, without {' and '.join(failed)}", *rest)
@@ -61,17 +61,38 @@ def marks_table(runs: Sequence[Run], longer: Sequence[Run], idle: Mapping[str, f
     return table(["what", "mark", "ours", ""], cells)
 
 
+def beside_idle(runs: Sequence[Run], idle: Mapping[str, float]) -> str:
+    """
+    Say what an agent gets that never acts, and who ends below it.
+
+    :param runs: finished runs
+    :param idle: its mean return, by task
+    :return: a paragraph
+    """
+    gets = ", ".join(f"{signed(str(round(mean)))} on {task}" for task, mean in idle.items())
+    said = f"An agent that never acts (`python -m benchmarks.learning.idle`) gets {gets}."
+    below = [f"{ALGORITHMS[algorithm]} on {task}" for algorithm, task in _below(runs, idle)]
+    if not below:
+        return said
+    return f"{said} Below it end: {', '.join(below)}; a ratio to such a score says little."
+
+
+def _below(runs: Sequence[Run], idle: Mapping[str, float]) -> list[tuple[str, str]]:
+    """Return who ends on which task below an agent that never acts."""
+    return [
+        (algorithm, task)
+        for task, mean in idle.items()
+        for algorithm in ALGORITHMS
+        if (found := scores(runs, algorithm, task).values()) and fmean(found) < mean
+    ]
+
+
 def _returns(runs: Sequence[Run]) -> Iterator[Row]:
     for task, mark in RETURNS.items():
         if ours := scores(runs, OURS, task).values():
             is_whole = len(ours) >= len(seeds(OURS, task))
             met = fmean(ours) >= mark if is_whole else None
             yield task, signed(f"≥ {mark:g}"), score_cell(ours), met
-
-
-def _reference_fails(runs: Sequence[Run], task: str, idle: Mapping[str, float]) -> bool:
-    found = scores(runs, REFERENCE, task).values()
-    return bool(found) and task in idle and fmean(found) < idle[task]
 
 
 def _aggregates(runs: Sequence[Run], tasks: Sequence[str]) -> Iterator[Row]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.learning import beside, figures, selection, tables
 from benchmarks.learning.aggregates import BOOTSTRAP_REPETITIONS
 from benchmarks.learning.configurations import FIRST_NOISE, trpo_mujoco
-from benchmarks.learning.marks import marks_table
+from benchmarks.learning.marks import beside_idle, marks_table
 from benchmarks.learning.pace import Paces, seconds_per_step, short_runs, spread
 from benchmarks.learning.store import Run
 from benchmarks.learning.suites import (
@@ -60,7 +60,7 @@ CartPole and Acrobot, 1 M of Pendulum and 5 M of LunarLanderContinuous, `sb3_con
 MaskablePPO's an example of its documentation.
 """
 
-ONE_MACHINE = "All runs are of one kind of machine, {}, though not all ran alone."
+ONE_MACHINE = "All runs are of one kind of machine, {}."
 
 MACHINES = """All runs together are of several kinds of machines, {}, so that times in `results.csv`
 cannot be compared; the paces of the learning curves can."""
@@ -163,10 +163,11 @@ def make_report(
         MARKS,
         marks_table(runs, extra.longer, idle),
         "",
+        *([beside_idle(runs, idle), ""] if idle else []),
     ]
     for suite, tasks in SUITES.items():
         of_suite = [run for run in runs if run.environment in tasks]
-        sections.append(_section(suite, of_suite, idle, time_axis, out))
+        sections.append(_section(suite, of_suite, time_axis, out))
     sections += beside.sections(runs, extra, time_axis.paces, idle)
     (out / "results.csv").write_text(tables.results_csv(runs))
     (out / "report.md").write_text("\n".join(sections))
@@ -214,16 +215,13 @@ def _log_stds() -> str:
     return ", ".join(f"{value} ({', '.join(tasks)})" for value, tasks in by_value.items())
 
 
-def _section(
-    suite: str, runs: Sequence[Run], idle: Mapping[str, float], time_axis: TimeAxis, out: Path
-) -> str:
+def _section(suite: str, runs: Sequence[Run], time_axis: TimeAxis, out: Path) -> str:
     title = f"## {TITLES[suite]}\n"
     if not runs:
         return f"{title}\nNo runs yet.\n"
     tasks, algorithms = list(SUITES[suite]), CONTESTANTS[suite]
     parts = [title, tables.scores_table(runs, tasks, algorithms), ""]
     if suite == "mujoco":
-        parts += [tables.beside_idle(runs, idle), ""] if idle else []
         parts += [
             "### Over all tasks\n",
             AGGREGATES,

@@ -2,8 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
-from statistics import fmean
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -63,27 +62,6 @@ def scores_table(runs: Sequence[Run], tasks: Sequence[str], algorithms: Sequence
         cells = [score_cell(scores(of_task, algorithm, task).values()) for algorithm in algorithms]
         rows.append([task, " / ".join(f"{n:,}" for n in steps) or "none", *cells])
     return table(["task", "steps", *(ALGORITHMS[name] for name in algorithms)], rows)
-
-
-def beside_idle(runs: Sequence[Run], idle: Mapping[str, float]) -> str:
-    """
-    Say what an agent gets that never acts, and who ends below it.
-
-    :param runs: finished runs
-    :param idle: its mean return, by task
-    :return: a paragraph
-    """
-    gets = ", ".join(f"{signed(str(round(mean)))} on {task}" for task, mean in idle.items())
-    below = [
-        f"{name} on {task}"
-        for task, mean in idle.items()
-        for algorithm, name in ALGORITHMS.items()
-        if (found := scores(runs, algorithm, task).values()) and fmean(found) < mean
-    ]
-    said = f"An agent that never acts (`python -m benchmarks.learning.idle`) gets {gets}."
-    if not below:
-        return said
-    return f"{said} Below it end: {', '.join(below)}; a ratio to such a score says little."
 
 
 def steps_to_threshold(runs: Sequence[Run], tasks: Sequence[str], algorithms: Sequence[str]) -> str:

@@ -10,7 +10,6 @@ LOOKED_FOR = "progress.csv, TensorBoard event files (*tfevents*), monitor files 
 JOINT = "+"
 """Between folders of one run: rl_zoo3 puts TensorBoard's logs where it is told to, elsewhere."""
 
-
 WITHOUT_MEANING = "tensorboard"
 """Name of a folder inside a run's own, in which SB3 counts the trainings."""
 

@@ -84,15 +84,11 @@ def test_tasks_of_the_benchmark_have_entries_of_five_seeds():
     assert sorted(BENCHMARKED) == sorted([*SUITES["mujoco"], *SUITES["classic"]])
 
 
-# Swimmer's has a schedule that rl_zoo3's files have no word for.
-WITH_OWN_SETTING = ["Hopper-v5"]
-
-
 @pytest.mark.parametrize("task", BENCHMARKED)
 def test_our_entry_is_what_its_seeds_ran_with(task):
     entry = yaml.safe_load(OURS.read_text())[task]
     jobs = reported_jobs(RESULTS, ["trpo"], [task], None)
-    if task in WITH_OWN_SETTING:
+    if task in experiments.OWN_IN_ZOO:
         jobs = experiments.jobs(experiments.OWN, EXPERIMENTS, [task], None)
     assert [job.seed for job in jobs if job.path.exists()] == [0, 1, 2, 3, 4]
     ran = jobs[0].configuration
