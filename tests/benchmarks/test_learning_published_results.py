@@ -8,9 +8,9 @@ from pathlib import Path
 from benchmarks.learning import idle, pace, store
 from benchmarks.learning.__main__ import EXPERIMENTS, PACES, REPORT, RESULTS
 from benchmarks.learning.changed_defaults import CHANGES
-from benchmarks.learning.experiments import EQUAL_TIME_STEPS
+from benchmarks.learning.experiments import ABLATION, EQUAL_TIME_STEPS, SEEDS, VARIANTS
 from benchmarks.learning.report import make_report
-from benchmarks.learning.suites import SUITES
+from benchmarks.learning.suites import ABLATION_TASKS, SUITES
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,7 +46,7 @@ def test_readme_quotes_the_report():
 
 
 def test_settings_page_quotes_the_report():
-    page = " ".join((ROOT / "docs" / "settings.md").read_text().split())
+    page = settings_page()
     report = (REPORT / "report.md").read_text()
     ratios = cells(report, "| TRPO (sb3_trpo) | 5 |")[4:]
     said = "(HalfCheetah), {} (Hopper), {} (Walker2d), {} (Ant) and {} times (Swimmer)"
@@ -77,19 +77,48 @@ def test_settings_page_quotes_the_report():
 
 
 def test_no_change_of_the_defaults_is_better_beyond_chance_as_the_settings_page_says():
-    page = " ".join((ROOT / "docs" / "settings.md").read_text().split())
-    table = (REPORT / "report.md").read_text().partition("## The constructor's defaults")[2]
-    rows = [line for line in table.splitlines() if line.startswith("| `")]
-    assert len(rows) == len(CHANGES)
-    found = [re.search(r"\| (\S+) \[(\S+), (\S+)\] \|$", line).groups() for line in rows[1:]]
-    for _, low, high in found:
-        assert float(low) <= 1.0 <= float(high)
-    means = [float(mean) for mean, *_ in found]
-    assert f"between {min(means):.2f} and {max(means):.2f}, and every interval holds 1" in page
+    found = ratios_of_changes("## The constructor's defaults")
+    assert len(found) == len(CHANGES) - 1
+    assert_every_interval_holds_one(found)
+
+
+def test_settings_page_quotes_the_ablation():
+    found = ratios_of_changes("## One part changed at a time")
+    assert len(found) == len(VARIANTS)
+    assert_every_interval_holds_one(found)
+    mean = {name: found[words][0] for name, words in VARIANTS.items()}
+    best = max(mean, key=lambda name: float(mean[name]))
+    low, high = found[VARIANTS[best]][1:]
+    by_seed = {name: ablation_scores(name) for name in ("ours", *VARIANTS)}
+    hopper, walker = (
+        {name: of_task[task] for name, of_task in by_seed.items()}
+        for task in ("Hopper-v5", "Walker2d-v5")
+    )
+    every = [f"fisher_every_{k}" for k in (2, 5, 10)]
+    worst = [f"{min(walker[name]):.0f}" for name in (*every, "damping_tenth")]
+    page = settings_page()
+    for said in (
+        f"end between {min(hopper['ours']):.0f} and {max(hopper['ours']):.0f} on Hopper",
+        f"the paper's instead: {mean['paper_search']}",
+        f"centred values ({mean['not_centred']} without)",
+        f"clipped actions ({mean['as_drawn']} without)",
+        f"critic ({mean['critic_small']} with the narrow one)",
+        f"epochs ({mean['critic_half']}, {mean['critic_double']})",
+        f"ten times the damping ({mean['damping_tenfold']})",
+        f"10th sample ({', '.join(mean[name] for name in every)})",
+        "falls to {}, {} and {}, as one does with a tenth of the damping ({})".format(*worst),
+        f"ends at {spread(walker['as_drawn'])} instead of {spread(walker['ours'])}",
+        f"at {spread(walker['gae_lambda_95'])} with `gae_lambda=0.95`",
+        f"{spread(hopper['as_drawn'])} and {spread(hopper['gae_lambda_95'])} instead of "
+        + spread(hopper["ours"]),
+        f"The highest mean, {mean[best]} [{low}, {high}], is that of δ in proportion",
+    ):
+        assert said in page
+    assert best == "per_dimension"
 
 
 def test_settings_page_says_how_much_cheaper_a_step_is_than_the_peers():
-    page = " ".join((ROOT / "docs" / "settings.md").read_text().split())
+    page = settings_page()
     paces = pace.seconds_per_step(pace.short_runs(PACES))
     for peer, said in (
         ("contrib_trpo", "{:.1f} to {:.1f} times"),
@@ -114,3 +143,46 @@ def cells(report, start):
     """The cells of the first table row that starts so."""
     line = next(line for line in report.splitlines() if line.startswith(start))
     return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def settings_page():
+    """The text without its line breaks."""
+    return " ".join((ROOT / "docs" / "settings.md").read_text().split())
+
+
+def ratios_of_changes(heading):
+    """Mean of the ratios and its interval by what was changed, as the report's section has them."""
+    section = (REPORT / "report.md").read_text().partition(f"{heading}\n")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")][3:]
+    return {
+        line.split(" | ")[0].removeprefix("| "): re.search(
+            r"\| (\S+) \[(\S+), (\S+)\] \|$", line
+        ).groups()
+        for line in rows
+    }
+
+
+def assert_every_interval_holds_one(found):
+    """In the table, and in words on the settings page."""
+    for _, low, high in found.values():
+        assert float(low) <= 1.0 <= float(high)
+    means = sorted((mean for mean, *_ in found.values()), key=float)
+    assert f"between {means[0]} and {means[-1]}, and every interval holds 1" in settings_page()
+
+
+def ablation_scores(name):
+    """The three seeds' scores of a variant, or of our setting, by task."""
+    folder = EXPERIMENTS / ABLATION / name if name != "ours" else RESULTS
+    runs = [
+        store.read(folder / task / f"trpo-seed{seed}.json")
+        for task in ABLATION_TASKS
+        for seed in SEEDS[ABLATION]
+    ]
+    return {
+        task: [run.evaluation["mean"] for run in runs if run.environment == task]
+        for task in ABLATION_TASKS
+    }
+
+
+def spread(values):
+    return f"{statistics.fmean(values):.0f} ± {statistics.stdev(values):.0f}"
