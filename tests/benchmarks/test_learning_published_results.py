@@ -42,6 +42,12 @@ def test_readme_quotes_the_report():
     ours, ppo = (without_ant[column].strip() for column in (1, 3))
     said = f"without it the mean of the ratios is {ours}, PPO's {ppo}."
     assert said in section[1]
+    fresh = report.partition("## On seeds that no choice was made on")[2]
+    iqm, mean = (
+        cells(fresh, f"| {what} over TRPO (sb3_contrib) |")[2]
+        for what in ("IQM", "mean of the ratios")
+    )
+    assert f"ours ends lower: IQM {iqm}, mean of the ratios {mean}." in section[1]
     assert f"never acts ({idle.read(idle.RETURNS)['Ant-v5']:.0f})" in section[1]
 
 
@@ -63,12 +69,9 @@ def test_settings_page_quotes_the_report():
     own_settings = report.partition("## With a setting of their own")[2]
     for task in ("Hopper", "Swimmer"):
         row = cells(own_settings, f"| {task}-v5 |")
-        changed, ours = (
-            " ± ".join(f"{float(part):.0f}" for part in cell.split(" (")[0].split(" ± "))
-            for cell in (row[2], row[4])
-        )
-        assert changed in page
-        assert ours in page
+        for cell in (row[2], row[3], row[4]):
+            parts = cell.split(" (")[0].split(" ± ")
+            assert " ± ".join(f"{float(part):.0f}" for part in parts) in page
     runs, _ = store.read_all(RESULTS)
     swimmers = [
         r.evaluation["mean"] for r in runs if (r.algorithm, r.environment) == ("trpo", "Swimmer-v5")

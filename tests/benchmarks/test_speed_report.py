@@ -1,5 +1,6 @@
 import json
 import os
+from pathlib import Path
 
 import pytest
 import torch as th
@@ -126,6 +127,24 @@ def test_the_committed_table_is_that_of_the_committed_results():
     assert command.RESULTS.with_name("table.md").read_text() == f"{report(measurement)}\n"
     assert measurement["sizes"]["name"] == "full"
     assert measurement["learning_runs_alive"] == 0
+
+
+def test_settings_page_quotes_the_committed_measurement():
+    page = " ".join((Path(__file__).parents[2] / "docs" / "settings.md").read_text().split())
+    records = json.loads(command.RESULTS.read_text())["records"]
+    figure = {row.name: row.evaluate(records[row.experiment]).value for row in ROWS}
+    of_algorithm = speedup(records["whole_update"], ours=CONTRIB, theirs=PPO).value
+    one, eight = figure["learn-1"], figure["learn-8"]
+    for said in (
+        f"trains {one:.1f} (one environment) and {eight:.1f} times (eight)",
+        f"of which a factor of {of_algorithm:.1f} is the algorithm's",
+        f"RecurrentTRPO trains {figure['learn-memory']:.1f} times as many steps per second",
+        f"reach {figure['share-8']:.2f} of the pace of random actions",
+        f"takes 1 / {figure['actor']:.2f} of sb3_contrib's time",
+    ):
+        assert said in page
+    assert round(figure["update-ppo"]) == 10
+    assert "takes a tenth of PPO's time" in page
 
 
 def test_a_row_needs_its_contenders_alone():
