@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.learning import idle, pace, store
 from benchmarks.learning.__main__ import EXPERIMENTS, PACES, REPORT, RESULTS
 from benchmarks.learning.changed_defaults import CHANGES
-from benchmarks.learning.experiments import ABLATION, EQUAL_TIME_STEPS, SEEDS, VARIANTS
+from benchmarks.learning.experiments import ABLATION, EQUAL_TIME_STEPS, FRESH, SEEDS, VARIANTS
 from benchmarks.learning.report import make_report
 from benchmarks.learning.suites import ABLATION_TASKS, SUITES
 
@@ -47,7 +47,7 @@ def test_readme_quotes_the_report():
         cells(fresh, f"| {what} over TRPO (sb3_contrib) |")[2]
         for what in ("IQM", "mean of the ratios")
     )
-    assert f"ours ends lower: IQM {iqm}, mean of the ratios {mean}." in section[1]
+    assert f"ours ends lower: IQM {iqm}, mean of the ratios {mean};" in section[1]
     assert f"never acts ({idle.read(idle.RETURNS)['Ant-v5']:.0f})" in section[1]
 
 
@@ -73,9 +73,20 @@ def test_settings_page_quotes_the_report():
             parts = cell.split(" (")[0].split(" ± ")
             assert " ± ".join(f"{float(part):.0f}" for part in parts) in page
     runs, _ = store.read_all(RESULTS)
-    swimmers = [
-        r.evaluation["mean"] for r in runs if (r.algorithm, r.environment) == ("trpo", "Swimmer-v5")
+    fresh, _ = store.read_all(EXPERIMENTS / FRESH)
+    by_task = {
+        task: [
+            [r.evaluation["mean"] for r in side if (r.algorithm, r.environment) == (name, task)]
+            for side, name in ((runs, "trpo"), (fresh, "trpo"), (runs, "contrib_trpo"))
+        ]
+        for task in SUITES["mujoco"]
+    }
+    on_fresh = [
+        f"{statistics.fmean(ours) / statistics.fmean(theirs):.2f}"
+        for _, ours, theirs in by_task.values()
     ]
+    assert f"at {', '.join(on_fresh[:-1])} and {on_fresh[-1]} times. On Ant-v4" in page
+    swimmers = [*by_task["Swimmer-v5"][0], *by_task["Swimmer-v5"][1]]
     assert f"a lottery between {min(swimmers):.0f} and {max(swimmers):.0f}" in page
 
 
@@ -109,7 +120,7 @@ def test_settings_page_quotes_the_ablation():
         f"epochs ({mean['critic_half']}, {mean['critic_double']})",
         f"ten times the damping ({mean['damping_tenfold']})",
         f"10th sample ({', '.join(mean[name] for name in every)})",
-        "falls to {}, {} and {}, as one does with a tenth of the damping ({})".format(*worst),
+        "ends low ({}, {}, {}), as with a tenth of the damping ({})".format(*worst),
         f"ends at {spread(walker['as_drawn'])} instead of {spread(walker['ours'])}",
         f"at {spread(walker['gae_lambda_95'])} with `gae_lambda=0.95`",
         f"{spread(hopper['as_drawn'])} and {spread(hopper['gae_lambda_95'])} instead of "
