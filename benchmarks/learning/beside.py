@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.learning import beside_tables
+from benchmarks.learning import beside_tables, tables
 from benchmarks.learning.changed_defaults import (
     CHANGES,
     CHANGES_IN_WORDS,
@@ -27,7 +27,7 @@ from benchmarks.learning.marks import marks_table
 from benchmarks.learning.pace import Paces
 from benchmarks.learning.selection import Job, finished
 from benchmarks.learning.store import Run
-from benchmarks.learning.suites import ABLATION_TASKS, ALGORITHMS, OURS, SUITES
+from benchmarks.learning.suites import ABLATION_TASKS, ALGORITHMS, CONTESTANTS, OURS, SUITES
 
 COMMAND = "python -m benchmarks.learning run --experiment"
 
@@ -55,7 +55,8 @@ of the runs themselves (means, and how many there are), which need not have run 
 
 ABLATION_TEXT = f"""## One part changed at a time
 
-{ALGORITHMS[OURS]} with one setting changed, on the seeds of the ablation (`{COMMAND}
+{ALGORITHMS[OURS]} with one setting changed, on seeds {SEEDS[ABLATION][0]} to {SEEDS[ABLATION][-1]}
+of the table, after whose runs our setting was last changed (`{COMMAND}
 {ABLATION}`). Last column: the mean over tasks and seeds of the score divided by the mean score of
 our setting on the same task and seeds, and in brackets its 95 % interval, as above."""
 
@@ -141,7 +142,7 @@ def sections(
     variants = {"our setting": ours, **{VARIANTS[name]: of for name, of in extra.variants.items()}}
     defaults = {CHANGES_IN_WORDS[name]: of for name, of in extra.defaults.items()}
     found = [
-        (FRESH_TEXT, extra.fresh, lambda: marks_table([*extra.fresh, *others], [], idle)),
+        (FRESH_TEXT, extra.fresh, lambda: _fresh([*extra.fresh, *others], idle)),
         (
             OWN_TEXT,
             extra.own,
@@ -160,6 +161,11 @@ def sections(
         ),
     ]
     return [piece for text, there, table in found if there for piece in (text, "", table(), "")]
+
+
+def _fresh(runs: Sequence[Run], idle: Mapping[str, float]) -> str:
+    over_all = tables.over_all_tasks(runs, list(SUITES["mujoco"]), CONTESTANTS["mujoco"])
+    return "\n\n".join([marks_table(runs, [], idle), over_all])
 
 
 def _equal_time(runs: Sequence[Run], longer: Sequence[Run], paces: Paces) -> str:

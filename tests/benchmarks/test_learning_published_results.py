@@ -5,6 +5,8 @@ import re
 import statistics
 from pathlib import Path
 
+import pytest
+
 from benchmarks.learning import idle, pace, store
 from benchmarks.learning.__main__ import EXPERIMENTS, PACES, REPORT, RESULTS
 from benchmarks.learning.changed_defaults import CHANGES
@@ -42,12 +44,14 @@ def test_readme_quotes_the_report():
     ours, ppo = (without_ant[column].strip() for column in (1, 3))
     said = f"without it the mean of the ratios is {ours}, PPO's {ppo}."
     assert said in section[1]
-    fresh = report.partition("## On seeds that no choice was made on")[2]
-    iqm, mean = (
-        cells(fresh, f"| {what} over TRPO (sb3_contrib) |")[2]
-        for what in ("IQM", "mean of the ratios")
+    fresh = fresh_section()
+    on_table, on_fresh = (cells(side, "| TRPO (sb3_trpo) | 5 |")[2:4] for side in (report, fresh))
+    assert all(
+        first_number(new) < first_number(old) for new, old in zip(on_fresh, on_table, strict=True)
     )
-    assert f"ours ends lower: IQM {iqm}, mean of the ratios {mean};" in section[1]
+    assert "ours ends lower: IQM {}, mean of the ratios {};".format(*on_fresh) in section[1]
+    without_ant = cells(fresh, "| Ant-v5 | 1")[1:3]
+    assert "without Ant they are {} and {},".format(*without_ant) in " ".join(section[1].split())
     assert f"never acts ({idle.read(idle.RETURNS)['Ant-v5']:.0f})" in section[1]
 
 
@@ -66,69 +70,108 @@ def test_settings_page_quotes_the_report():
             f"{task} ({first})" in page
             for first in (f"{ours} against {ppo}", f"{ppo} against {ours}")
         )
-    own_settings = report.partition("## With a setting of their own")[2]
-    for task in ("Hopper", "Swimmer"):
-        row = cells(own_settings, f"| {task}-v5 |")
-        for cell in (row[2], row[3], row[4]):
-            parts = cell.split(" (")[0].split(" ± ")
-            assert " ± ".join(f"{float(part):.0f}" for part in parts) in page
-    runs, _ = store.read_all(RESULTS)
-    fresh, _ = store.read_all(EXPERIMENTS / FRESH)
-    by_task = {
-        task: [
-            [r.evaluation["mean"] for r in side if (r.algorithm, r.environment) == (name, task)]
-            for side, name in ((runs, "trpo"), (fresh, "trpo"), (runs, "contrib_trpo"))
-        ]
-        for task in SUITES["mujoco"]
-    }
-    on_fresh = [
-        f"{statistics.fmean(ours) / statistics.fmean(theirs):.2f}"
-        for _, ours, theirs in by_task.values()
-    ]
-    assert f"at {', '.join(on_fresh[:-1])} and {on_fresh[-1]} times. On Ant-v4" in page
-    swimmers = [*by_task["Swimmer-v5"][0], *by_task["Swimmer-v5"][1]]
+
+
+def test_settings_page_quotes_the_fresh_seeds():
+    page, fresh = settings_page(), fresh_section()
+    *ratios, last = cells(fresh, "| TRPO (sb3_trpo) | 5 |")[4:]
+    assert f"at {', '.join(ratios)} and {last} times. On Ant-v4" in page
+    ant, swimmer = (rounded(cells(fresh, f"| {task}-v5 | ≥")[2]) for task in ("Ant", "Swimmer"))
+    means = (cell.split(" ± ")[0] for cell in (ant, swimmer))
+    probability = cells(fresh, "| PPO (SB3) | 0.")[1]
+    assert "ends at {} and {} there, and the probability is {}.".format(*means, probability) in page
+    swimmers = scores_of_seeds_0_to_9("Swimmer-v5")
     assert f"a lottery between {min(swimmers):.0f} and {max(swimmers):.0f}" in page
 
 
-def test_no_change_of_the_defaults_is_better_beyond_chance_as_the_settings_page_says():
-    found = ratios_of_changes("## The constructor's defaults")
-    assert len(found) == len(CHANGES) - 1
-    assert_every_interval_holds_one(found)
+def test_settings_page_quotes_the_settings_of_their_own():
+    page, report = settings_page(), (REPORT / "report.md").read_text()
+    own_settings = report.partition("## With a setting of their own")[2]
+    instead = {}
+    for task in ("Hopper", "Swimmer"):
+        row = cells(own_settings, f"| {task}-v5 |")
+        without_on_fresh = cells(fresh_section(), f"| {task}-v5 | ≥")[2]
+        instead[task] = [rounded(cell) for cell in (*row[2:5], without_on_fresh)]
+    said = cells((ROOT / "docs" / "settings.md").read_text(), "| Hopper, instead |")[1]
+    words = (
+        "{} over [five seeds](benchmarks.md#with-a-setting-of-their-own) and {} over five others"
+    )
+    assert words.format(*instead["Hopper"]) in said
+    assert "the row for MuJoCo has {} and {}, ".format(*instead["Hopper"][2:]) in said
+    fallen = sum(score < 3000 for score in scores_of_seeds_0_to_9("Hopper-v5"))
+    assert fallen == 6
+    assert "falls on six of the ten" in said
+    said = cells((ROOT / "docs" / "settings.md").read_text(), "| Swimmer, instead |")[1]
+    assert "{} on five seeds and {} on five others".format(*instead["Swimmer"]) in said
+    words = (
+        "[{}](benchmarks.md#with-a-setting-of-their-own) over five seeds and {} over five others"
+    )
+    assert f"{words} ({{}} and {{}} without)".format(*instead["Swimmer"]) in page
 
 
-def test_settings_page_quotes_the_ablation():
+@pytest.mark.parametrize(
+    ("heading", "n_changes", "on_page"),
+    [
+        ("## The constructor's defaults", len(CHANGES) - 1, "Why the defaults are what they are"),
+        ("## One part changed at a time", len(VARIANTS), "Which parts carry the result"),
+    ],
+)
+def test_no_change_is_better_or_worse_beyond_chance(heading, n_changes, on_page):
+    found = ratios_of_changes(heading)
+    assert len(found) == n_changes
+    assert all(float(low) <= 1.0 <= float(high) for _, low, high in found.values())
+    means = sorted((mean for mean, *_ in found.values()), key=float)
+    said = f"between {means[0]} and {means[-1]}, and every interval holds 1"
+    assert said in settings_section(on_page)
+
+
+def test_settings_page_quotes_the_ablations_means():
     found = ratios_of_changes("## One part changed at a time")
-    assert len(found) == len(VARIANTS)
-    assert_every_interval_holds_one(found)
     mean = {name: found[words][0] for name, words in VARIANTS.items()}
     best = max(mean, key=lambda name: float(mean[name]))
+    assert best == "per_dimension"
     low, high = found[VARIANTS[best]][1:]
-    by_seed = {name: ablation_scores(name) for name in ("ours", *VARIANTS)}
-    hopper, walker = (
-        {name: of_task[task] for name, of_task in by_seed.items()}
-        for task in ("Hopper-v5", "Walker2d-v5")
-    )
-    every = [f"fisher_every_{k}" for k in (2, 5, 10)]
-    worst = [f"{min(walker[name]):.0f}" for name in (*every, "damping_tenth")]
-    page = settings_page()
+    thinned = (mean[f"fisher_every_{k}"] for k in (2, 5, 10))
+    section = settings_section("Which parts carry the result")
     for said in (
-        f"end between {min(hopper['ours']):.0f} and {max(hopper['ours']):.0f} on Hopper",
         f"the paper's instead: {mean['paper_search']}",
         f"centred values ({mean['not_centred']} without)",
         f"clipped actions ({mean['as_drawn']} without)",
         f"critic ({mean['critic_small']} with the narrow one)",
         f"epochs ({mean['critic_half']}, {mean['critic_double']})",
-        f"ten times the damping ({mean['damping_tenfold']})",
-        f"10th sample ({', '.join(mean[name] for name in every)})",
-        "ends low ({}, {}, {}), as with a tenth of the damping ({})".format(*worst),
-        f"ends at {spread(walker['as_drawn'])} instead of {spread(walker['ours'])}",
-        f"at {spread(walker['gae_lambda_95'])} with `gae_lambda=0.95`",
-        f"{spread(hopper['as_drawn'])} and {spread(hopper['gae_lambda_95'])} instead of "
-        + spread(hopper["ours"]),
+        f"ten times the damping ({mean['damping_tenth']}, {mean['damping_tenfold']})",
+        f"constant learning rate ({mean['constant_rate']})",
+        f"10th sample ({', '.join(thinned)})",
         f"The highest mean, {mean[best]} [{low}, {high}], is that of δ in proportion",
+        f"(from `log_std_init=-0.5`, {mean['wide']} here)",
     ):
-        assert said in page
-    assert best == "per_dimension"
+        assert said in section
+
+
+def test_settings_page_quotes_the_ablations_tasks():
+    section = settings_section("Which parts carry the result")
+    cheetah, hopper, walker = (ablation_scores(task) for task in ABLATION_TASKS)
+    above = sum(is_higher(hopper).values())
+    below = len(VARIANTS) - sum(is_higher(walker).values())
+    low = sum(min(walker[name]) < 3000 for name in VARIANTS)
+    ours_on_walker, ours_on_hopper = map(scores_of_seeds_0_to_9, ("Walker2d-v5", "Hopper-v5"))
+    assert max(walker["as_drawn"]) < min(ours_on_walker)
+    assert [len(VARIANTS), sum(score < 3000 for score in ours_on_hopper)] == [15, 6]
+    without_hopper = statistics.fmean(
+        statistics.fmean(of_task["per_dimension"]) / statistics.fmean(of_task["ours"])
+        for of_task in (cheetah, walker)
+    )
+    for said in (
+        "Fifteen changes",
+        f"{above} of the 15 changes end above our row on Hopper, and {below} below it on Walker2d",
+        f"where {low} have a run below 3000",
+        f"(seeds 0 to 9) is below {min(ours_on_walker):.0f}; on Hopper six of its ten",
+        f"{spread(walker['as_drawn'])} instead of {spread(walker['ours'])}, all three runs below",
+        f"ends at {spread(walker['gae_lambda_95'])}, Hopper at {spread(hopper['gae_lambda_95'])} "
+        f"instead of {spread(hopper['ours'])}",
+        f"owes most ({without_hopper:.2f} without)",
+    ):
+        assert said in section
 
 
 def test_settings_page_says_how_much_cheaper_a_step_is_than_the_peers():
@@ -164,10 +207,30 @@ def settings_page():
     return " ".join((ROOT / "docs" / "settings.md").read_text().split())
 
 
+def settings_section(heading):
+    """The text under one of the page's headings of the third level."""
+    return settings_page().partition(f"### {heading} ")[2].partition(" ### ")[0]
+
+
+def fresh_section():
+    report = (REPORT / "report.md").read_text()
+    return report.partition("## On seeds that no choice was made on")[2].partition("\n## ")[0]
+
+
+def first_number(cell):
+    return float(cell.split()[0])
+
+
+def rounded(cell):
+    """Mean ± standard deviation of a cell, to whole numbers."""
+    return " ± ".join(f"{float(part):.0f}" for part in cell.split(" (")[0].split(" ± "))
+
+
 def ratios_of_changes(heading):
     """Mean of the ratios and its interval by what was changed, as the report's section has them."""
     section = (REPORT / "report.md").read_text().partition(f"{heading}\n")[2].partition("\n## ")[0]
-    rows = [line for line in section.splitlines() if line.startswith("| ")][3:]
+    header, _, _unchanged, *rows = (line for line in section.splitlines() if line.startswith("| "))
+    assert header.startswith("| what |")
     return {
         line.split(" | ")[0].removeprefix("| "): re.search(
             r"\| (\S+) \[(\S+), (\S+)\] \|$", line
@@ -176,26 +239,30 @@ def ratios_of_changes(heading):
     }
 
 
-def assert_every_interval_holds_one(found):
-    """In the table, and in words on the settings page."""
-    for _, low, high in found.values():
-        assert float(low) <= 1.0 <= float(high)
-    means = sorted((mean for mean, *_ in found.values()), key=float)
-    assert f"between {means[0]} and {means[-1]}, and every interval holds 1" in settings_page()
-
-
-def ablation_scores(name):
-    """The three seeds' scores of a variant, or of our setting, by task."""
-    folder = EXPERIMENTS / ABLATION / name if name != "ours" else RESULTS
-    runs = [
-        store.read(folder / task / f"trpo-seed{seed}.json")
-        for task in ABLATION_TASKS
-        for seed in SEEDS[ABLATION]
-    ]
+def ablation_scores(task):
+    """The scores on a task by what was changed, and of our setting on the same seeds."""
+    folders = {name: EXPERIMENTS / ABLATION / name for name in VARIANTS}
     return {
-        task: [run.evaluation["mean"] for run in runs if run.environment == task]
-        for task in ABLATION_TASKS
+        name: [score(folder, task, seed) for seed in SEEDS[ABLATION]]
+        for name, folder in {"ours": RESULTS, **folders}.items()
     }
+
+
+def is_higher(of_task):
+    """Which changes have a mean above our setting's."""
+    ours = statistics.fmean(of_task["ours"])
+    return {name: statistics.fmean(of_task[name]) > ours for name in VARIANTS}
+
+
+def scores_of_seeds_0_to_9(task):
+    """Of our setting: those of the table, and those that no choice was made on."""
+    places = [(RESULTS, seed) for seed in range(5)]
+    places += [(EXPERIMENTS / FRESH, seed) for seed in SEEDS[FRESH]]
+    return [score(folder, task, seed) for folder, seed in places]
+
+
+def score(folder, task, seed):
+    return store.read(store.path_of(folder, "trpo", task, seed)).evaluation["mean"]
 
 
 def spread(values):

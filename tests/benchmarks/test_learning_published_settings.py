@@ -75,22 +75,29 @@ def test_peer_runs_with_its_published_setting(algorithm, task):
 OUR_FILES = Path(sb3_trpo.__file__).parent / "zoo" / "hyperparams"
 OURS = OUR_FILES / "trpo.yml"
 # The comment above an entry says how many seeds stand behind it.
-BENCHMARKED = re.findall(
-    r"^# five seeds.*\n(?:#.*\n)?(\S+?):", OURS.read_text(), flags=re.MULTILINE
-)
+N_SEEDS = {
+    task: {"five": 5, "ten": 10}[said]
+    for said, task in re.findall(
+        r"^# (five|ten) seeds.*\n(?:#.*\n)?(\S+?):", OURS.read_text(), flags=re.MULTILINE
+    )
+}
 
 
-def test_tasks_of_the_benchmark_have_entries_of_five_seeds():
-    assert sorted(BENCHMARKED) == sorted([*SUITES["mujoco"], *SUITES["classic"]])
+def test_tasks_of_the_benchmark_have_entries_with_seeds_behind_them():
+    assert sorted(N_SEEDS) == sorted([*SUITES["mujoco"], *SUITES["classic"]])
 
 
-@pytest.mark.parametrize("task", BENCHMARKED)
+@pytest.mark.parametrize("task", N_SEEDS)
 def test_our_entry_is_what_its_seeds_ran_with(task):
     entry = yaml.safe_load(OURS.read_text())[task]
-    jobs = reported_jobs(RESULTS, ["trpo"], [task], None)
     if task in experiments.OWN_IN_ZOO:
-        jobs = experiments.jobs(experiments.OWN, EXPERIMENTS, [task], None)
-    assert [job.seed for job in jobs if job.path.exists()] == [0, 1, 2, 3, 4]
+        ran_as = (experiments.OWN, experiments.OWN_FRESH)
+        jobs = [job for name in ran_as for job in experiments.jobs(name, EXPERIMENTS, [task], None)]
+    else:
+        jobs = reported_jobs(RESULTS, ["trpo"], [task], None)
+        jobs += experiments.jobs(experiments.FRESH, EXPERIMENTS, [task], None)
+    assert [job.seed for job in jobs if job.path.exists()] == list(range(N_SEEDS[task]))
+    assert all(job.configuration == jobs[0].configuration for job in jobs)
     ran = jobs[0].configuration
     arguments = constructor_defaults(Configuration("trpo", task, steps=1))
     assert {**arguments, **as_ran(ran)} == {**arguments, **as_settings(entry)}
